@@ -1,0 +1,82 @@
+"""What travels between the rooms of the house: an utterance, a hypothesis, a transcript."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recorded sentence and its reference transcript.
+
+    Attributes
+    ----------
+    id : str
+        Unique in its corpus, for instance ``1272-128104-0000``.
+    seconds : float
+        Duration of the audio.
+    path : str
+        Audio file.
+    speaker : str
+        Speaker label; bootstrap intervals are drawn over speakers.
+    words : str
+        Reference transcript, words separated by single spaces.
+
+    Examples
+    --------
+    >>> Utterance("1272-128104-0000", 5.9, "1272-128104-0000.flac", "1272", "MISTER QUILTER").speaker
+    '1272'
+    """
+
+    id: str
+    seconds: float
+    path: str
+    speaker: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One candidate token sequence of a search.
+
+    Attributes
+    ----------
+    tokens : tuple of int
+        Token ids without blank, begin or end symbols.
+    score : float
+        Total log-score by which the search ranked it (higher is better).
+    parts : mapping of str to float
+        The terms of the score, for instance ``{"ctc": -1.2, "attention": -0.8}``.
+
+    Examples
+    --------
+    >>> Hypothesis((5, 9), score=-2.0, parts={"ctc": -1.2, "attention": -0.8}).tokens
+    (5, 9)
+    """
+
+    tokens: tuple[int, ...]
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The text of one audio file.
+
+    Attributes
+    ----------
+    text : str
+        Recognised words.
+    seconds : float
+        Duration of the audio.
+    hypothesis : Hypothesis
+        What the search returned for it.
+
+    Examples
+    --------
+    >>> Transcript("ONE TWO", seconds=1.5, hypothesis=Hypothesis((5, 9), score=-2.0)).text
+    'ONE TWO'
+    """
+
+    text: str
+    seconds: float
+    hypothesis: Hypothesis
