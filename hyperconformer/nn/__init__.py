@@ -1,0 +1,1 @@
+"""Building blocks in plain torch: masks, positions, feed-forward, attention, convolution, subsampling."""

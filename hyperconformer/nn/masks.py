@@ -1,0 +1,77 @@
+"""The one convention for masks: ``padding`` is (B, T) bool and True means padding."""
+
+import torch
+from torch import Tensor
+
+
+def padding_mask(lengths_b: Tensor, frames: int) -> Tensor:
+    """Mark the frames beyond each utterance's own length.
+
+    Parameters
+    ----------
+    lengths_b : Tensor, shape (B,), integer
+        Valid frames of each utterance.
+    frames : int
+        Length T of the padded batch.
+
+    Returns
+    -------
+    Tensor, shape (B, T), bool
+        True at padded frames.
+
+    Examples
+    --------
+    >>> padding_mask(torch.tensor([1, 3]), 3)
+    tensor([[False,  True,  True],
+            [False, False, False]])
+    """
+    positions_t = torch.arange(frames, device=lengths_b.device)
+    return positions_t >= lengths_b.unsqueeze(1)
+
+
+def zero_padding(x_btd: Tensor, padding: Tensor | None) -> Tensor:
+    """Set padded frames to zero, whatever they held (infinities and NaN too).
+
+    Parameters
+    ----------
+    x_btd : Tensor, shape (B, T, D)
+        Any features.
+    padding : Tensor, shape (B, T), bool, or None
+        True at padded frames; None where nothing is padded.
+
+    Returns
+    -------
+    Tensor, shape (B, T, D)
+
+    Examples
+    --------
+    >>> zero_padding(torch.ones(1, 2, 1), torch.tensor([[False, True]])).flatten()
+    tensor([1., 0.])
+    """
+    return x_btd if padding is None else x_btd.masked_fill(padding.unsqueeze(-1), 0.0)
+
+
+def valid_lengths(x_btd: Tensor, padding: Tensor | None) -> Tensor:
+    """Count the valid frames of each utterance.
+
+    Parameters
+    ----------
+    x_btd : Tensor, shape (B, T, D)
+        Gives the batch size, the length and the device.
+    padding : Tensor, shape (B, T), bool, or None
+        True at padded frames.
+
+    Returns
+    -------
+    Tensor, shape (B,), long
+
+    Examples
+    --------
+    >>> valid_lengths(torch.zeros(1, 3, 2), torch.tensor([[False, False, True]]))
+    tensor([2])
+    >>> valid_lengths(torch.zeros(2, 3, 2), None)
+    tensor([3, 3])
+    """
+    if padding is None:
+        return torch.full((x_btd.shape[0],), x_btd.shape[1], dtype=torch.long, device=x_btd.device)
+    return (~padding).sum(dim=1)

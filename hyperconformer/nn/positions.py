@@ -1,0 +1,95 @@
+"""Positions computed on the fly: no table, so no longest utterance and nothing in a checkpoint."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def _angles(positions_t: Tensor, dim: int) -> Tensor:
+    """(T,) positions -> (T, dim / 2) angles t / 10000^(2i / dim)."""
+    exponents = torch.arange(0, dim, 2, device=positions_t.device, dtype=positions_t.dtype)
+    return positions_t.unsqueeze(1) * torch.exp(exponents * (-math.log(10_000.0) / dim))
+
+
+def _position_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Half precision cannot count frames (bfloat16 stops at 256), so positions are at least float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
+    """Sinusoidal position encodings of frames ``start`` to ``start + frames``.
+
+    Parameters
+    ----------
+    start : int
+        Position of the first frame.
+    frames : int
+        Number of positions T.
+    dim : int
+        Even feature size D.
+    like : Tensor
+        Gives the dtype and device of the result.
+
+    Returns
+    -------
+    Tensor, shape (T, D)
+        Sines at even features, cosines at odd ones.
+
+    Raises
+    ------
+    ValueError
+        If ``dim`` is odd.
+
+    References
+    ----------
+    Vaswani et al., Attention is all you need, arXiv 1706.03762.
+
+    Examples
+    --------
+    >>> sinusoids(0, 2, 2, torch.zeros(1))
+    tensor([[0.0000, 1.0000],
+            [0.8415, 0.5403]])
+    """
+    if dim % 2:
+        raise ValueError(f"sinusoidal positions need an even size, got {dim}")
+    positions_t = torch.arange(start, start + frames, device=like.device, dtype=_position_dtype(like.dtype))
+    angles = _angles(positions_t, dim)
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).to(like.dtype)
+
+
+def rotate(x_bhte: Tensor) -> Tensor:
+    """Rotary position embedding: turn each pair of features by an angle that grows with the frame.
+
+    Parameters
+    ----------
+    x_bhte : Tensor, shape (B, H, T, E)
+        Queries or keys with an even head size E.
+
+    Returns
+    -------
+    Tensor, shape (B, H, T, E)
+
+    Raises
+    ------
+    ValueError
+        If E is odd.
+
+    References
+    ----------
+    Su et al., RoFormer, arXiv 2104.09864.
+
+    Examples
+    --------
+    >>> rotate(torch.tensor([1.0, 0.0]).expand(1, 1, 2, 2))
+    tensor([[[[1.0000, 0.0000],
+              [0.5403, 0.8415]]]])
+    """
+    if x_bhte.shape[-1] % 2:
+        raise ValueError(f"rotary positions need an even head size, got {x_bhte.shape[-1]}")
+    frames, dim = x_bhte.shape[-2:]
+    positions_t = torch.arange(frames, device=x_bhte.device, dtype=_position_dtype(x_bhte.dtype))
+    angles = _angles(positions_t, dim)
+    cos, sin = angles.cos().to(x_bhte.dtype), angles.sin().to(x_bhte.dtype)
+    even, odd = x_bhte[..., 0::2], x_bhte[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
