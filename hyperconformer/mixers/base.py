@@ -1,0 +1,38 @@
+"""The contract that every token mixer keeps."""
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+
+class TokenMixer(nn.Module):
+    """Let every frame of an utterance hear of the others.
+
+    A mixer is built from ``d_model`` and ``num_heads`` and may take further keyword options.
+    What it promises: padded frames are never heard (an utterance gives the same output alone and in
+    a batch) and the output at padded frames is zero. There is no query/key/value triple and there
+    are no attention weights.
+
+    Examples
+    --------
+    >>> from hyperconformer.mixers import MIXERS
+    >>> all(issubclass(mixer, TokenMixer) for mixer in MIXERS.values())
+    True
+    """
+
+    @abstractmethod
+    def forward(self, x_btd: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Mix.
+
+        Parameters
+        ----------
+        x_btd : Tensor, shape (B, T, D)
+            Normalised features.
+        padding : Tensor, shape (B, T), bool, or None
+            True at padded frames.
+
+        Returns
+        -------
+        Tensor, shape (B, T, D)
+            Zero at padded frames.
+        """

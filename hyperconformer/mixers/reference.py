@@ -1,0 +1,102 @@
+"""The slow truth: each mixer once more in plain loops, for the tests to hold against."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hyperconformer.mixers.attention import RotaryAttention
+from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.mixers.hypermixing import HyperMixing
+from hyperconformer.mixers.identity import Identity
+from hyperconformer.nn.positions import sinusoids
+
+
+def _hypermixing(mixer: HyperMixing, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    head = d_model // mixer.num_heads
+    hyper_input = x_td
+    if mixer.positions == "sinusoid":
+        hyper_input = x_td + sinusoids(0, frames, d_model, x_td)
+    norm = {"sqrt": math.sqrt(frames), "mean": float(frames), "none": 1.0}[mixer.length_norm]
+    heads = []
+    for h in range(mixer.num_heads):
+        columns = slice(h * head, (h + 1) * head)
+        written = []
+        for network in range(len(mixer.weight_out)):
+            inner = slice(network * head, (network + 1) * head)
+            rows = []
+            for t in range(frames):
+                hidden = F.gelu(
+                    hyper_input[t, columns] @ mixer.weight_in[h][:, inner] + mixer.bias_in[h, 0, inner]
+                )
+                rows.append(hidden @ mixer.weight_out[network, h] + mixer.bias_out[network, h, 0])
+            written.append(torch.stack(rows))
+        write1, write2 = written[0], written[-1]
+        pooled = torch.stack([torch.outer(write1[t], x_td[t, columns]) for t in range(frames)]).sum(0)
+        heads.append(write2 @ F.gelu(pooled / norm))
+    joined: Tensor = mixer.norm(torch.cat(heads, dim=-1))
+    return joined
+
+
+def _turned(vector: Tensor, t: int) -> Tensor:
+    """Rotate each pair of features by t / 10000^(2i / E)."""
+    turned = []
+    for i in range(0, len(vector), 2):
+        angle = t / 10_000 ** (i / len(vector))
+        turned.append(vector[i] * math.cos(angle) - vector[i + 1] * math.sin(angle))
+        turned.append(vector[i] * math.sin(angle) + vector[i + 1] * math.cos(angle))
+    return torch.stack(turned)
+
+
+def _attention(mixer: RotaryAttention, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    head = d_model // mixer.num_heads
+    projected = mixer.query_key_value(x_td)
+    heads = []
+    for h in range(mixer.num_heads):
+        query, key, value = (projected[:, n * d_model + h * head :][:, :head] for n in range(3))
+        rows = []
+        for t in range(frames):
+            scores = [_turned(query[t], t) @ _turned(key[s], s) / math.sqrt(head) for s in range(frames)]
+            rows.append(torch.stack(scores).softmax(0) @ value)
+        heads.append(torch.stack(rows))
+    joined: Tensor = mixer.out(torch.cat(heads, dim=-1))
+    return joined
+
+
+def _identity(mixer: Identity, x_td: Tensor) -> Tensor:
+    return x_td
+
+
+REFERENCES: dict[type[TokenMixer], Callable[..., Tensor]] = {
+    HyperMixing: _hypermixing,
+    RotaryAttention: _attention,
+    Identity: _identity,
+}
+
+
+def reference(mixer: TokenMixer, x_td: Tensor) -> Tensor:
+    """Compute what a mixer should give for one unpadded utterance, slowly.
+
+    Parameters
+    ----------
+    mixer : TokenMixer
+        Its weights are used; its ``forward`` is not.
+    x_td : Tensor, shape (T, D)
+        One utterance; float64 for a sharp comparison.
+
+    Returns
+    -------
+    Tensor, shape (T, D)
+
+    Examples
+    --------
+    >>> mixer = HyperMixing(4, 2).double()
+    >>> x = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
+    >>> torch.allclose(reference(mixer, x), mixer(x.unsqueeze(0))[0])
+    True
+    """
+    return REFERENCES[type(mixer)](mixer, x_td)

@@ -1,0 +1,60 @@
+"""The only table from a mixer's name to its class."""
+
+import inspect
+from collections.abc import Mapping
+
+from hyperconformer.mixers.attention import RotaryAttention
+from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.mixers.hypermixing import HyperMixing
+from hyperconformer.mixers.identity import Identity
+
+MIXERS: Mapping[str, type[TokenMixer]] = {
+    "hypermixing": HyperMixing,
+    "attention": RotaryAttention,
+    "identity": Identity,
+}
+
+
+def make_mixer(
+    name: str, d_model: int, num_heads: int, options: Mapping[str, object] | None = None
+) -> TokenMixer:
+    """Build a mixer by name.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`MIXERS`.
+    d_model : int
+        Feature size D.
+    num_heads : int
+        Heads H.
+    options : mapping or None
+        Further keyword arguments of the class.
+
+    Returns
+    -------
+    TokenMixer
+
+    Raises
+    ------
+    ValueError
+        If there is no such mixer, or the mixer has no such option.
+
+    Examples
+    --------
+    >>> make_mixer("hypermixing", 8, 2, {"tied": True}).tied
+    True
+    >>> make_mixer("atention", 8, 2)
+    Traceback (most recent call last):
+        ...
+    ValueError: mixer 'atention' is not one of attention, hypermixing, identity
+    """
+    if name not in MIXERS:
+        raise ValueError(f"mixer {name!r} is not one of {', '.join(sorted(MIXERS))}")
+    parameters = inspect.signature(MIXERS[name]).parameters.values()
+    legal = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    options = dict(options or {})
+    if unknown := sorted(set(options) - set(legal)):
+        known = ", ".join(legal) or "it takes none"
+        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r} (options: {known})")
+    return MIXERS[name](d_model, num_heads, **options)
