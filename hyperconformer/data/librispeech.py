@@ -1,0 +1,345 @@
+"""LibriSpeech and any corpus laid out like it: check a split, list its utterances, write its manifest.
+
+The layout is ``<split>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.<ext>`` with the transcripts of
+a chapter beside its audio in ``<speaker>-<chapter>.trans.txt``, one line an utterance.
+
+References
+----------
+V. Panayotov et al., "Librispeech: an ASR corpus based on public domain audio books", ICASSP 2015;
+https://www.openslr.org/12
+"""
+
+import difflib
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hyperconformer.audio import audio_seconds
+from hyperconformer.data.manifest import write_manifest
+from hyperconformer.errors import InputError
+from hyperconformer.types import Utterance
+
+AUDIO_EXTENSIONS = (".flac", ".wav", ".opus", ".ogg", ".mp3")
+
+_HEADER_THREADS = 16
+"""Headers are small, so on a network disk the wait is for the answer, not for the bytes."""
+
+
+def prepare_librispeech(
+    data_folder: Path | None, splits: Sequence[str], manifest_folder: Path, *, progress: bool = True
+) -> dict[str, Path]:
+    """Check splits of LibriSpeech and write a CSV manifest for each; nothing is written if one is faulty.
+
+    Running it again on the same corpus writes the same bytes.
+
+    Parameters
+    ----------
+    data_folder : Path or None
+        The corpus: the folder that holds the splits, or its parent if they lie in ``LibriSpeech/``.
+    splits : sequence of str
+        Names of splits, for instance ``["train-clean-100", "dev-clean"]``.
+    manifest_folder : Path
+        Where ``<split>.csv`` is written.
+    progress : bool
+        Show a progress bar on a terminal.
+
+    Returns
+    -------
+    dict of str to Path
+        The manifest of each split.
+
+    Raises
+    ------
+    InputError
+        If `scan_split` rejects a split, or no split or the same split twice is named.
+
+    Examples
+    --------
+    >>> prepare_librispeech(Path("/nowhere"), ["dev-clean"], Path("manifests"))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: data_folder '/nowhere' does not exist or is no folder: point ...
+    """
+    if isinstance(splits, str) or not splits:
+        raise InputError(f"splits is {splits!r}: give a list of split names, for instance [dev-clean]")
+    corpus = existing_folder(data_folder)
+    utterances_by_split: dict[str, list[Utterance]] = {}
+    for split in splits:
+        if split in utterances_by_split:
+            raise InputError(f"split {split!r} is named twice: name it once")
+        utterances_by_split[split] = scan_split(corpus, split, progress=progress)
+    manifests = {split: manifest_folder / f"{split}.csv" for split in utterances_by_split}
+    for split, utterances in utterances_by_split.items():
+        write_manifest(manifests[split], utterances)
+    return manifests
+
+
+def scan_split(data_folder: Path, split: str, *, progress: bool = False) -> list[Utterance]:
+    r"""List the utterances of one split, having checked that audio and transcripts match one to one.
+
+    Parameters
+    ----------
+    data_folder : Path
+        The folder that holds the splits, or its parent if they lie in ``LibriSpeech/``.
+    split : str
+        Name of the split, for instance ``dev-clean``.
+    progress : bool
+        Show a progress bar on a terminal.
+
+    Returns
+    -------
+    list of Utterance
+        Sorted by id, with absolute paths, and words in the case of the transcript (LibriSpeech: upper).
+
+    Raises
+    ------
+    InputError
+        If the folder or the split is missing or empty, a transcript line has no audio or no words, audio
+        has no transcript line, an id occurs twice, or an audio file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, numpy, soundfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     chapter = Path(folder, "dev-tiny", "7", "1")
+    ...     chapter.mkdir(parents=True)
+    ...     _ = (chapter / "7-1.trans.txt").write_text("7-1-0000 YES INDEED\n")
+    ...     soundfile.write(chapter / "7-1-0000.flac", numpy.zeros(8_000), samplerate=16_000)
+    ...     [utterance] = scan_split(Path(folder), "dev-tiny")
+    >>> utterance.id, utterance.seconds, utterance.speaker, utterance.words
+    ('7-1-0000', 0.5, '7', 'YES INDEED')
+    """
+    folder = _split_folder(existing_folder(data_folder), split)
+    found: dict[str, tuple[Path, str]] = {}
+    for chapter in _chapters(folder):
+        for identity, audio, words in _chapter_rows(chapter):
+            if identity in found:
+                raise InputError(
+                    f"duplicate id {identity!r}, audio {str(found[identity][0])!r} and {str(audio)!r}: "
+                    "rename or remove one of them"
+                )
+            found[identity] = audio, words
+    if not found:
+        raise InputError(
+            f"split {split!r} is empty, no <speaker>/<chapter>/*.trans.txt in {str(folder)!r}: "
+            "copy or unpack it again"
+        )
+    rows = [(identity, *found[identity]) for identity in sorted(found)]
+    durations = _durations([audio for _, audio, _ in rows], split if progress else None)
+    return [
+        Utterance(identity, seconds, str(audio), speaker=audio.parent.parent.name, words=words)
+        for (identity, audio, words), seconds in zip(rows, durations, strict=True)
+    ]
+
+
+def hold_out(utterances: Sequence[Utterance], share: float = 0.1) -> tuple[list[Utterance], list[Utterance]]:
+    """Split off the same share of every speaker's utterances for validation.
+
+    Which ones depends on ids and speakers alone, not on their order. No speaker loses all utterances. The
+    lots are drawn by hash, so that every run and every machine holds out the same ones.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+        Utterances with unique ids.
+    share : float
+        Share to hold out of each speaker, between 0 and 1 (both excluded).
+
+    Returns
+    -------
+    train : list of Utterance
+        What is left, in the given order.
+    valid : list of Utterance
+        What is held out, in the given order; at least one utterance.
+
+    Raises
+    ------
+    InputError
+        If `share` is out of range or no speaker has two utterances.
+
+    Examples
+    --------
+    >>> rows = [Utterance(f"7-1-{i:04}", 1.0, "a.flac", "7", "YES") for i in range(10)]
+    >>> train, valid = hold_out(rows, share=0.2)
+    >>> len(train), [utterance.id for utterance in valid]
+    (8, ['7-1-0001', '7-1-0004'])
+    """
+    if not 0 < share < 1:
+        raise InputError(f"held-out share {share} is out of range: choose one between 0 and 1, such as 0.1")
+    by_speaker: defaultdict[str, list[str]] = defaultdict(list)
+    for utterance in utterances:
+        by_speaker[utterance.speaker].append(utterance.id)
+    divisible = {speaker: sorted(ids, key=_draw) for speaker, ids in by_speaker.items() if len(ids) > 1}
+    if not divisible:
+        raise InputError(
+            f"cannot hold out from {len(utterances)} utterances of {len(by_speaker)} speakers: "
+            "one speaker needs at least two"
+        )
+    held_out: set[str] = set()
+    for speaker, ids in divisible.items():
+        # Rounded up or down by lot, because rounding to the nearest would leave out every small speaker.
+        count = int(share * len(ids) + _draw(speaker))
+        held_out.update(ids[: min(count, len(ids) - 1)])
+    if not held_out:
+        held_out.add(min((ids[0] for ids in divisible.values()), key=_draw))
+    train = [utterance for utterance in utterances if utterance.id not in held_out]
+    valid = [utterance for utterance in utterances if utterance.id in held_out]
+    return train, valid
+
+
+def _draw(text: str) -> float:
+    """Draw a number in [0, 1) that belongs to a text; Python's own hash() changes from run to run."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
+
+
+def parse_transcript_line(line: str) -> tuple[str, str]:
+    r"""Take one line of a ``.trans.txt`` file apart.
+
+    Parameters
+    ----------
+    line : str
+        An utterance id and, after white space, its words.
+
+    Returns
+    -------
+    id : str
+        Utterance id.
+    words : str
+        Words separated by single spaces, in the case of the line; empty where the line has none.
+
+    Examples
+    --------
+    >>> parse_transcript_line("1272-128104-0000 MISTER  QUILTER\n")
+    ('1272-128104-0000', 'MISTER QUILTER')
+    """
+    identity, *words = line.split()
+    return identity, " ".join(words)
+
+
+def existing_folder(data_folder: Path | None) -> Path:
+    """Make sure that there is a corpus.
+
+    Parameters
+    ----------
+    data_folder : Path or None
+        What the user gave; None if nothing.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    InputError
+        If it is None or no folder.
+
+    Examples
+    --------
+    >>> existing_folder(None)
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: data_folder is not set: point --data_folder at a copy of LibriSpeech
+    """
+    remedy = "point --data_folder at a copy of LibriSpeech"
+    if data_folder is None:
+        raise InputError(f"data_folder is not set: {remedy}")
+    if not data_folder.is_dir():
+        raise InputError(f"data_folder {str(data_folder)!r} does not exist or is no folder: {remedy}")
+    return data_folder
+
+
+def _split_folder(data_folder: Path, split: str) -> Path:
+    """Find the folder of a split, or list the splits that are there."""
+    # Absolute, so that a manifest can be used from another working directory.
+    roots = [data_folder.absolute(), data_folder.absolute() / "LibriSpeech"]
+    folders = [folder for root in roots for folder in _subfolders(root)]
+    for folder in folders:
+        if folder.name == split:
+            return folder
+    present = sorted({folder.name for folder in folders if any(folder.glob("*/*/*.trans.txt"))})
+    close = difflib.get_close_matches(split, present, n=1)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(
+        f"no split {split!r}{guess} in {str(data_folder)!r}, which holds {', '.join(present) or 'no split'}: "
+        "name one that is there, or point --data_folder at the folder that holds the splits"
+    )
+
+
+def _durations(paths: Sequence[Path], title: str | None) -> list[float]:
+    """Read the durations of many files, in seconds, showing a progress bar with a title unless it is None."""
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        durations = pool.map(audio_seconds, paths)
+        # disable=None: no bar unless standard error is a terminal, so that logs stay clean.
+        hidden = True if title is None else None
+        return list(tqdm(durations, desc=title, total=len(paths), unit="file", disable=hidden))
+
+
+def _chapters(split_folder: Path) -> Iterator[Path]:
+    for speaker in _subfolders(split_folder):
+        yield from _subfolders(speaker)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _chapter_rows(chapter: Path) -> Iterator[tuple[str, Path, str]]:
+    """Yield id, audio file and words of each utterance of a chapter, or name the first that lacks one."""
+    transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
+    audio_by_id = _chapter_audio(chapter)
+    words_by_id = _chapter_words(transcript) if transcript.exists() else {}
+    for identity, audio in audio_by_id.items():
+        if identity not in words_by_id:
+            raise InputError(
+                f"audio {str(audio)!r} has no line in {transcript.name!r}: "
+                "add its transcript there, or remove the audio"
+            )
+    for identity, words in words_by_id.items():
+        if identity not in audio_by_id:
+            raise InputError(
+                f"no audio file for line {identity!r} of {str(transcript)!r}: add {identity}.flac beside it "
+                f"(or {', '.join(AUDIO_EXTENSIONS[1:])}) or remove the line"
+            )
+        yield identity, audio_by_id[identity], words
+
+
+def _chapter_audio(chapter: Path) -> dict[str, Path]:
+    """Map utterance ids to the audio files of a chapter."""
+    audio_by_id: dict[str, Path] = {}
+    for path in sorted(chapter.iterdir()):
+        if path.suffix.lower() not in AUDIO_EXTENSIONS or path.name.startswith("."):
+            continue
+        if path.stem in audio_by_id:
+            raise InputError(
+                f"duplicate id {path.stem!r}, audio {audio_by_id[path.stem].name!r} and {path.name!r} in "
+                f"{str(chapter)!r}: remove one of them"
+            )
+        audio_by_id[path.stem] = path
+    return audio_by_id
+
+
+def _chapter_words(transcript: Path) -> dict[str, str]:
+    """Map utterance ids to the words of a ``.trans.txt`` file."""
+    words_by_id: dict[str, str] = {}
+    try:
+        lines = transcript.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"transcript {str(transcript)!r} is not readable UTF-8: copy it again") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        identity, words = parse_transcript_line(line)
+        where = f"{str(transcript)!r}, line {number}"
+        if not words:
+            raise InputError(f"{where}: {identity!r} has no words: transcribe it, or remove line and audio")
+        if identity in words_by_id:
+            raise InputError(f"{where}: duplicate id {identity!r}: remove one of its lines")
+        words_by_id[identity] = words
+    return words_by_id
