@@ -1,0 +1,393 @@
+"""From samples to log-mel features, and their normalisation by global statistics: pure torch."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hyperconformer.constants import SAMPLE_RATE
+from hyperconformer.nn.masks import padding_mask, zero_padding
+
+# Ten times the base-10 logarithm of a power is decibels; these two bound its range.
+MIN_POWER = 1e-10
+DYNAMIC_RANGE_DB = 80.0
+
+# No band of real audio is this constant: below it, dividing would only blow up rounding noise.
+MIN_STD_DB = 1e-2
+
+
+def frames_of(samples: int, hop_ms: float = 10.0) -> int:
+    """Count the frames of an utterance without computing them.
+
+    Parameters
+    ----------
+    samples : int
+        Length in samples.
+    hop_ms : float
+        Distance between frames in milliseconds.
+
+    Returns
+    -------
+    int
+        One frame at the start and one after each whole hop.
+
+    Examples
+    --------
+    >>> frames_of(0), frames_of(159), frames_of(160)
+    (1, 1, 2)
+    """
+    return samples // round(hop_ms * SAMPLE_RATE / 1000) + 1
+
+
+def mel_filters(n_fft: int, n_mels: int) -> Tensor:
+    """Triangular filters, equally spaced in mel from 0 Hz to half the sampling rate.
+
+    A triangle is symmetric: both its sides are as wide as the distance to the centre on its left. That is
+    narrower on the right than the textbook's, and what models trained with SpeechBrain have learnt from.
+
+    Parameters
+    ----------
+    n_fft : int
+        Points of the Fourier transform, even.
+    n_mels : int
+        Number of filters.
+
+    Returns
+    -------
+    Tensor, shape (n_fft / 2 + 1, n_mels)
+        Weight of each frequency bin (rows) in each mel band (columns), float32.
+
+    Examples
+    --------
+    >>> filters = mel_filters(n_fft=400, n_mels=80)
+    >>> filters.shape
+    torch.Size([201, 80])
+    >>> bool((filters >= 0).all() and (filters <= 1).all())
+    True
+    """
+    nyquist_hz = SAMPLE_RATE / 2
+    edges_mel = torch.linspace(0.0, 2595.0 * math.log10(1.0 + nyquist_hz / 700.0), n_mels + 2)
+    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    centres_hz, widths_hz = edges_hz[1:-1], edges_hz.diff()[:-1]
+    bins_hz = torch.linspace(0.0, nyquist_hz, n_fft // 2 + 1)
+    return (1.0 - (bins_hz.unsqueeze(1) - centres_hz).abs() / widths_hz).clamp(min=0.0)
+
+
+class LogMel(nn.Module):
+    """Log-mel filterbank energies in decibels.
+
+    Each frame is a Hamming window centred on its hop (zeros beyond the ends of the utterance), then a power
+    spectrum, triangular mel filters and ten times the base-10 logarithm. An utterance's features reach at
+    most 80 dB below its own loudest cell, so they are the same alone and in a padded batch.
+
+    Parameters
+    ----------
+    n_fft : int
+        Points of the Fourier transform, even and at least as long as the window.
+    n_mels : int
+        Number of mel bands.
+    window_ms : float
+        Window length in milliseconds.
+    hop_ms : float
+        Distance between frames in milliseconds.
+
+    Raises
+    ------
+    ValueError
+        If ``n_fft`` is odd or shorter than the window, or if a size is below one.
+
+    Examples
+    --------
+    >>> samples_bs = torch.randn(2, 16_000)
+    >>> features_bfm, frames_b = LogMel()(samples_bs, torch.tensor([16_000, 8_000]))
+    >>> features_bfm.shape, frames_b
+    (torch.Size([2, 101, 80]), tensor([101,  51]))
+    >>> bool((features_bfm[1, 51:] == 0).all())
+    True
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(
+        self, n_fft: int = 400, n_mels: int = 80, window_ms: float = 25.0, hop_ms: float = 10.0
+    ) -> None:
+        super().__init__()
+        window_samples = round(window_ms * SAMPLE_RATE / 1000)
+        self.n_fft = n_fft
+        self.n_mels = n_mels
+        self.hop_samples = round(hop_ms * SAMPLE_RATE / 1000)
+        if min(window_samples, self.hop_samples, n_mels) < 1:
+            raise ValueError(
+                f"window_ms, hop_ms and n_mels must be positive, got {window_ms}, {hop_ms} and {n_mels}"
+            )
+        if n_fft % 2 or n_fft < window_samples:
+            raise ValueError(f"n_fft must be even and at least {window_samples} (the window), got {n_fft}")
+        # Both follow from the arguments, so no checkpoint needs to hold them.
+        self.register_buffer("window", torch.hamming_window(window_samples), persistent=False)
+        self.register_buffer("filters", mel_filters(n_fft, n_mels), persistent=False)
+
+    def forward(self, samples_bs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the features of a padded batch, in float32 whatever autocast says.
+
+        Parameters
+        ----------
+        samples_bs : Tensor, shape (B, samples)
+            Mono audio at 16 kHz. What lies beyond an utterance's length counts as silence. In float64 the
+            features are computed in float64, in any other type in float32.
+        lengths : Tensor, shape (B,), long
+            Samples of each utterance.
+
+        Returns
+        -------
+        features_bfm : Tensor, shape (B, F, n_mels)
+            Decibels; zero at padded frames.
+        frames : Tensor, shape (B,), long
+            Frames of each utterance.
+
+        Examples
+        --------
+        >>> silence, _ = LogMel(n_mels=4)(torch.zeros(1, 100), torch.tensor([100]))
+        >>> silence
+        tensor([[[-100., -100., -100., -100.]]])
+        """
+        assert samples_bs.ndim == 2, f"expected (B, samples), got {tuple(samples_bs.shape)}"
+        dtype = torch.float64 if samples_bs.dtype == torch.float64 else torch.float32
+        own_bs = samples_bs.to(dtype).masked_fill(padding_mask(lengths, samples_bs.shape[1]), 0.0)
+        with torch.autocast(samples_bs.device.type, enabled=False):
+            mel_bfm = self._power(own_bs) @ self.filters.to(dtype)
+        decibels_bfm = 10.0 * mel_bfm.clamp(min=MIN_POWER).log10()
+        frames_b = lengths // self.hop_samples + 1
+        padding_bf1 = padding_mask(frames_b, decibels_bfm.shape[1]).unsqueeze(2)
+        # A window centred beyond the last frame may still reach back into the utterance.
+        loudest_b11 = decibels_bfm.masked_fill(padding_bf1, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        features_bfm = torch.maximum(decibels_bfm, loudest_b11 - DYNAMIC_RANGE_DB)
+        return features_bfm.masked_fill(padding_bf1, 0.0), frames_b
+
+    def _power(self, samples_bs: Tensor) -> Tensor:
+        """Power spectrum: (B, samples) -> (B, F, n_fft / 2 + 1)."""
+        spectrum_bnf = torch.stft(
+            samples_bs,
+            n_fft=self.n_fft,
+            hop_length=self.hop_samples,
+            win_length=self.window.shape[0],
+            window=self.window.to(samples_bs.dtype),
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        spectrum_bfn = spectrum_bnf.transpose(1, 2)
+        # Three times faster on CPU than abs().square() or a sum over view_as_real.
+        return torch.addcmul(spectrum_bfn.real.square(), spectrum_bfn.imag, spectrum_bfn.imag)
+
+
+class FeatureStatistics:
+    """Running mean and standard deviation of every band over the valid frames of many batches.
+
+    Sums of squared deviations are merged pairwise in float64, so the result neither depends on the order of
+    the batches nor loses digits when the mean is large. Workers may count separately and ``merge`` later.
+
+    Parameters
+    ----------
+    n_mels : int
+        Number of bands.
+
+    References
+    ----------
+    Chan, Golub and LeVeque, Algorithms for computing the sample variance, 1983.
+
+    Examples
+    --------
+    >>> statistics = FeatureStatistics(n_mels=1)
+    >>> statistics.update(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([2]))
+    >>> statistics.count, statistics.mean, statistics.std
+    (2, tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
+
+    def __init__(self, n_mels: int) -> None:
+        self.count = 0
+        self._mean = torch.zeros(n_mels, dtype=torch.float64)
+        self._squares = torch.zeros(n_mels, dtype=torch.float64)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each band, shape (n_mels,), float64.
+
+        Raises
+        ------
+        ValueError
+            If no frame has been counted.
+
+        Examples
+        --------
+        >>> FeatureStatistics(n_mels=1).mean
+        Traceback (most recent call last):
+            ...
+        ValueError: statistics of 0 frames: update them with at least one frame first
+        """
+        self._require_frames()
+        return self._mean
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation (divided by the count, not the count less one), shape (n_mels,), float64.
+
+        Raises
+        ------
+        ValueError
+            If no frame has been counted.
+
+        Examples
+        --------
+        >>> statistics = FeatureStatistics(n_mels=1)
+        >>> statistics.update(torch.tensor([[[-2.0], [2.0]]]), torch.tensor([2]))
+        >>> statistics.std
+        tensor([2.], dtype=torch.float64)
+        """
+        self._require_frames()
+        return (self._squares / self.count).sqrt()
+
+    def update(self, features_bfm: Tensor, lengths: Tensor) -> None:
+        """Count the valid frames of one batch.
+
+        Parameters
+        ----------
+        features_bfm : Tensor, shape (B, F, n_mels)
+            Features; padded frames are ignored.
+        lengths : Tensor, shape (B,), long
+            Frames of each utterance.
+
+        Examples
+        --------
+        >>> statistics = FeatureStatistics(n_mels=80)
+        >>> statistics.update(torch.zeros(2, 10, 80), torch.tensor([10, 4]))
+        >>> statistics.count
+        14
+        """
+        own_bf = ~padding_mask(lengths, features_bfm.shape[1])
+        frames_nm = features_bfm.detach()[own_bf].to("cpu", torch.float64)
+        if len(frames_nm) == 0:
+            return
+        batch = FeatureStatistics(frames_nm.shape[1])
+        batch.count = len(frames_nm)
+        batch._mean = frames_nm.mean(dim=0)
+        batch._squares = (frames_nm - batch._mean).square().sum(dim=0)
+        self.merge(batch)
+
+    def merge(self, other: "FeatureStatistics") -> None:
+        """Add the frames that ``other`` has counted.
+
+        Parameters
+        ----------
+        other : FeatureStatistics
+            Statistics of other frames; left as they are.
+
+        Raises
+        ------
+        ValueError
+            If the two differ in their number of bands.
+
+        Examples
+        --------
+        >>> low, high = FeatureStatistics(n_mels=1), FeatureStatistics(n_mels=1)
+        >>> low.update(torch.tensor([[[1.0]]]), torch.tensor([1]))
+        >>> high.update(torch.tensor([[[3.0]]]), torch.tensor([1]))
+        >>> low.merge(high)
+        >>> low.count, low.mean.item(), low.std.item()
+        (2, 2.0, 1.0)
+        """
+        if other._mean.shape != self._mean.shape:
+            raise ValueError(f"expected statistics of {len(self._mean)} bands, got {len(other._mean)}")
+        count = self.count + other.count
+        if count == 0:
+            return
+        delta = other._mean - self._mean
+        self._mean = self._mean + delta * (other.count / count)
+        self._squares = self._squares + other._squares + delta.square() * (self.count * other.count / count)
+        self.count = count
+
+    def _require_frames(self) -> None:
+        if self.count == 0:
+            raise ValueError("statistics of 0 frames: update them with at least one frame first")
+
+
+class Normalizer(nn.Module):
+    """Subtract a global mean from every mel band and divide by a global standard deviation.
+
+    A new one leaves features as they are (mean zero, deviation one). The statistics are measured before
+    training and then part of the weights, so an utterance never depends on what was heard with or before it.
+
+    Parameters
+    ----------
+    n_mels : int
+        Number of mel bands.
+
+    Examples
+    --------
+    >>> normalizer = Normalizer(n_mels=1)
+    >>> normalizer.set_statistics(torch.tensor([2.0]), torch.tensor([4.0]))
+    >>> normalizer(torch.tensor([[[6.0], [6.0]]]), torch.tensor([1]))
+    tensor([[[1.],
+             [0.]]])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_mels: int = 80) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_mels))
+        self.register_buffer("std", torch.ones(n_mels))
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Take over measured or imported statistics.
+
+        Parameters
+        ----------
+        mean : Tensor, shape (n_mels,)
+            Mean of each band in decibels.
+        std : Tensor, shape (n_mels,)
+            Standard deviation of each band in decibels.
+
+        Raises
+        ------
+        ValueError
+            If a shape differs from (n_mels,).
+
+        Examples
+        --------
+        >>> statistics = FeatureStatistics(n_mels=2)
+        >>> statistics.update(torch.tensor([[[1.0, 5.0], [3.0, 5.0]]]), torch.tensor([2]))
+        >>> normalizer = Normalizer(n_mels=2)
+        >>> normalizer.set_statistics(statistics.mean, statistics.std)
+        >>> normalizer.mean, normalizer.std
+        (tensor([2., 5.]), tensor([1., 0.]))
+        """
+        for name, value in (("mean", mean), ("std", std)):
+            if value.shape != self.mean.shape:
+                raise ValueError(f"{name} must have shape {tuple(self.mean.shape)}, got {tuple(value.shape)}")
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, features_bfm: Tensor, lengths: Tensor) -> Tensor:
+        """Normalise a padded batch.
+
+        Parameters
+        ----------
+        features_bfm : Tensor, shape (B, F, n_mels)
+            Decibels.
+        lengths : Tensor, shape (B,), long
+            Frames of each utterance.
+
+        Returns
+        -------
+        Tensor, shape (B, F, n_mels)
+            Multiples of the standard deviation; zero at padded frames.
+
+        Examples
+        --------
+        >>> Normalizer(n_mels=2)(torch.ones(1, 1, 2), torch.tensor([1]))
+        tensor([[[1., 1.]]])
+        """
+        normal_bfm = (features_bfm - self.mean) / self.std.clamp(min=MIN_STD_DB)
+        return zero_padding(normal_bfm, padding_mask(lengths, features_bfm.shape[1]))
