@@ -1,0 +1,1 @@
+"""The recogniser, assembled from the building blocks and one token mixer."""

@@ -1,0 +1,86 @@
+"""What a model is: the decisions that its weights depend on, readable from JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and dials of a recogniser; the names are those of SpeechBrain's recipes.
+
+    Attributes
+    ----------
+    output_neurons : int
+        Width of the output layers: tokens including blank, begin and end.
+    mixer : str
+        Name of the encoder's token mixer.
+    mixer_options : mapping
+        Its further keyword options.
+    d_model, nhead, d_ffn, kernel_size : int
+        Feature size, heads, hidden size of the feed-forward networks, width of the depthwise convolution.
+    num_encoder_layers, num_decoder_layers : int
+        Depths.
+    frontend_channels : tuple of int
+        Channels of the two strided convolutions.
+    transformer_dropout : float
+        Dropout everywhere.
+    n_mels, n_fft : int
+        Mel bands, and points of the Fourier transform.
+
+    Examples
+    --------
+    >>> config = ModelConfig(output_neurons=1000, d_model=96)
+    >>> ModelConfig.from_dict(config.to_dict()) == config
+    True
+    """
+
+    output_neurons: int
+    mixer: str = "hypermixing"
+    mixer_options: Mapping[str, Any] = field(default_factory=dict)
+    d_model: int = 144
+    nhead: int = 8
+    d_ffn: int = 576
+    kernel_size: int = 31
+    num_encoder_layers: int = 10
+    num_decoder_layers: int = 4
+    frontend_channels: tuple[int, int] = (64, 32)
+    transformer_dropout: float = 0.1
+    n_mels: int = 80
+    n_fft: int = 400
+
+    def __post_init__(self) -> None:
+        """JSON and YAML know lists, not tuples."""
+        object.__setattr__(self, "frontend_channels", tuple(self.frontend_channels))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Examples
+        --------
+        >>> ModelConfig(output_neurons=30).to_dict()["output_neurons"]
+        30
+        """
+        return {**asdict(self), "frontend_channels": list(self.frontend_channels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Read plain values back, refusing keys that no model has.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown.
+
+        Examples
+        --------
+        >>> ModelConfig.from_dict({"output_neurons": 30, "colour": "blue"})
+        Traceback (most recent call last):
+            ...
+        ValueError: a model has no setting 'colour'
+        """
+        known = {f.name for f in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ValueError(f"a model has no setting {key!r}")
+        return cls(**values)

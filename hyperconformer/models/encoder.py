@@ -1,0 +1,120 @@
+"""The Conformer encoder with its token mixer as a parameter."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from hyperconformer.mixers import make_mixer
+from hyperconformer.nn.convolution import ConvolutionModule
+from hyperconformer.nn.feedforward import FeedForward
+from hyperconformer.nn.masks import zero_padding
+
+
+class EncoderLayer(nn.Module):
+    """Half a feed-forward, token mixer, convolution, half a feed-forward, layer norm.
+
+    Parameters
+    ----------
+    d_model, nhead, d_ffn, kernel_size : int
+        Feature size D, heads, hidden size, width of the depthwise convolution.
+    mixer : str
+        Name of the token mixer.
+    mixer_options : mapping
+        Its further keyword options.
+    dropout : float
+        Probability on the output of every residual branch.
+
+    References
+    ----------
+    Gulati et al., Conformer, arXiv 2005.08100; Mai et al., HyperConformer, arXiv 2305.18281.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = EncoderLayer(8, 2, 32, 7, mixer="hypermixing", mixer_options={}, dropout=0.1)
+    >>> layer(torch.zeros(2, 5, 8), None).shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        d_ffn: int,
+        kernel_size: int,
+        *,
+        mixer: str,
+        mixer_options: Mapping[str, Any],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.feedforward1 = FeedForward(d_model, d_ffn, dropout=dropout, activation=nn.SiLU)
+        self.norm_mixer = nn.LayerNorm(d_model)
+        self.mixer = make_mixer(mixer, d_model, nhead, mixer_options)
+        self.dropout = nn.Dropout(dropout)
+        self.convolution = ConvolutionModule(d_model, kernel_size=kernel_size, dropout=dropout)
+        self.feedforward2 = FeedForward(d_model, d_ffn, dropout=dropout, activation=nn.SiLU)
+        self.norm_out = nn.LayerNorm(d_model)
+
+    def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
+        """(B, T, D), padding (B, T) or None -> (B, T, D)."""
+        x_btd = x_btd + 0.5 * self.feedforward1(x_btd)
+        x_btd = x_btd + self.dropout(self.mixer(self.norm_mixer(x_btd), padding))
+        x_btd = x_btd + self.convolution(x_btd, padding)
+        out: Tensor = self.norm_out(x_btd + 0.5 * self.feedforward2(x_btd))
+        return out
+
+
+class Encoder(nn.Module):
+    """A stack of encoder layers and a final layer norm.
+
+    Parameters
+    ----------
+    num_layers : int
+        Depth.
+    d_model, nhead, d_ffn, kernel_size : int
+        Sizes of each layer.
+    mixer : str
+        Name of the token mixer: a key of ``hyperconformer.mixers.MIXERS``.
+    mixer_options : mapping
+        Its further keyword options.
+    dropout : float
+        Probability on every residual branch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> encoder = Encoder(2, 8, 2, 32, 7, mixer="attention").eval()
+    >>> padding = torch.tensor([[False, False, False], [False, False, True]])
+    >>> encoder(torch.randn(2, 3, 8), padding)[1, 2].tolist() == [0.0] * 8
+    True
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        d_model: int,
+        nhead: int,
+        d_ffn: int,
+        kernel_size: int,
+        *,
+        mixer: str = "hypermixing",
+        mixer_options: Mapping[str, Any] | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        options = mixer_options or {}
+        self.layers = nn.ModuleList(
+            EncoderLayer(
+                d_model, nhead, d_ffn, kernel_size, mixer=mixer, mixer_options=options, dropout=dropout
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(d_model, eps=1e-6)
+
+    def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
+        """(B, T, D), padding (B, T) or None -> (B, T, D), zero at padded frames."""
+        for layer in self.layers:
+            x_btd = layer(x_btd, padding)
+        return zero_padding(self.norm(x_btd), padding)

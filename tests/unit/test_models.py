@@ -1,0 +1,133 @@
+"""Encoder, decoder and the whole recogniser."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hyperconformer.mixers.reference import reference
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.config import ModelConfig
+from hyperconformer.models.decoder import Decoder
+from hyperconformer.models.encoder import Encoder
+from hyperconformer.nn.positions import sinusoids
+from tests.helpers import assert_same_with_gradients, randomise
+
+PAPER = 7_924_832
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_8m_system_has_no_more_parameters_than_the_papers() -> None:
+    assert parameters(ASR(ModelConfig(output_neurons=5000))) == PAPER
+
+
+def test_the_equal_conformer_is_equal() -> None:
+    conformer = ASR(ModelConfig(output_neurons=5000, mixer="attention", d_ffn=496))
+    assert abs(parameters(conformer) / PAPER - 1) < 0.01
+
+
+@pytest.mark.parametrize("mixer", ["hypermixing", "attention", "identity"])
+def test_encoder_equals_its_layers_in_loops(mixer: str) -> None:
+    encoder = randomise(Encoder(2, 8, 2, 16, 3, mixer=mixer).double())
+
+    def slow(x_btd: Tensor) -> Tensor:
+        x = x_btd[0]
+        for layer in encoder.layers:
+            x = x + layer.feedforward1(x) / 2
+            x = x + reference(layer.mixer, layer.norm_mixer(x))
+            x = x + layer.convolution(x.unsqueeze(0), None)[0]
+            x = layer.norm_out(x + layer.feedforward2(x) / 2)
+        return encoder.norm(x).unsqueeze(0)
+
+    x = torch.randn(1, 5, 8, dtype=torch.float64)
+    assert_same_with_gradients(encoder, lambda x: encoder(x, None), slow, x)
+
+
+def _slow_decoder(decoder: Decoder, tokens: list[int], memory_td: Tensor) -> Tensor:
+    """Token by token, layer by layer, head by head; position t looks at positions 0 to t."""
+
+    def attend(attention, query_d: Tensor, memory: Tensor) -> Tensor:
+        size = query_d.shape[0] // attention.num_heads
+        key, value = attention.key_value(memory).chunk(2, dim=-1)
+        heads = []
+        for h in range(attention.num_heads):
+            part = slice(h * size, (h + 1) * size)
+            weights = torch.softmax(key[:, part] @ attention.query(query_d)[part] / math.sqrt(size), 0)
+            heads.append(weights @ value[:, part])
+        return attention.out(torch.cat(heads))
+
+    size = decoder.embedding.embedding_dim
+    x = decoder.embedding.weight[tokens] * math.sqrt(size) + sinusoids(0, len(tokens), size, memory_td)
+    for layer in decoder.layers:
+        normed = layer.norm_self(x)
+        rows = []
+        for t in range(len(tokens)):
+            row = x[t] + attend(layer.self_attention, normed[t], normed[: t + 1])
+            row = row + attend(layer.memory_attention, layer.norm_memory(row), memory_td)
+            rows.append(row + layer.feedforward(row))
+        x = torch.stack(rows)
+    return decoder.out(decoder.norm(x))
+
+
+def test_decoder_equals_loops() -> None:
+    decoder = randomise(Decoder(9, 2, 8, 2, 16, dropout=0.0).double())
+    tokens = [1, 5, 3, 5]
+    memory = torch.randn(1, 6, 8, dtype=torch.float64)
+    assert_same_with_gradients(
+        decoder,
+        lambda m: decoder(torch.tensor([tokens]), m, None),
+        lambda m: _slow_decoder(decoder, tokens, m[0]).unsqueeze(0),
+        memory,
+    )
+
+
+def test_kept_keys_and_values_equal_the_whole_prefix() -> None:
+    decoder = randomise(Decoder(9, 2, 8, 2, 16, dropout=0.1).double()).eval()
+    memory = torch.randn(2, 6, 8, dtype=torch.float64)
+    padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
+    tokens = torch.tensor([[1, 5, 3, 7], [1, 2, 2, 8]])
+    whole = decoder(tokens, memory, padding)
+    state = decoder.start(memory, padding)
+    for step in range(4):
+        logits, state = decoder.step(tokens[:, step], state)
+        torch.testing.assert_close(logits, whole[:, step])
+    assert state.length == 4
+
+
+def test_selected_hypotheses_go_on_as_if_alone() -> None:
+    decoder = randomise(Decoder(9, 1, 8, 2, 16, dropout=0.0).double()).eval()
+    memory = torch.randn(2, 6, 8, dtype=torch.float64)
+    _, state = decoder.step(torch.tensor([1, 1]), decoder.start(memory, None))
+    chosen = state.select(torch.tensor([1, 1, 0]))
+    logits, _ = decoder.step(torch.tensor([4, 5, 6]), chosen)
+    for row, (utterance, token) in enumerate([(1, 4), (1, 5), (0, 6)]):
+        alone = decoder(torch.tensor([[1, token]]), memory[utterance : utterance + 1], None)
+        torch.testing.assert_close(logits[row], alone[0, 1])
+
+
+def test_ctc_log_probs_sum_to_one_in_float32_even_from_half_precision() -> None:
+    model = ASR(ModelConfig(output_neurons=7, d_model=8, nhead=2, d_ffn=16, num_encoder_layers=1)).bfloat16()
+    log_probs = model.ctc_log_probs(torch.randn(1, 3, 8, dtype=torch.bfloat16))
+    assert log_probs.dtype == torch.float32
+    torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(1, 3))
+
+
+def test_config_refuses_unknown_keys_and_survives_json() -> None:
+    with pytest.raises(ValueError, match="'nheads'"):
+        ModelConfig.from_dict({"output_neurons": 9, "nheads": 4})
+    config = ModelConfig(output_neurons=9, mixer_options={"tied": True}, frontend_channels=(8, 4))
+    assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+def test_dropout_is_off_in_evaluation() -> None:
+    model = ASR(ModelConfig(output_neurons=7, d_model=8, nhead=2, d_ffn=16, num_encoder_layers=1)).eval()
+    samples, lengths = torch.randn(1, 4000), torch.tensor([4000])
+    first, second = (model.encode(samples, lengths)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(model.train().encode(samples, lengths)[0], first)
+    assert F.mse_loss(first, second) == 0
