@@ -1,0 +1,208 @@
+"""Utterances to padded batches: read, change speed, encode the words, draw the masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hyperconformer.audio import read_audio
+from hyperconformer.constants import BEGIN, BLANK, END
+from hyperconformer.data.augment import SpecAugment, change_speed, keyed_rng
+from hyperconformer.data.sampler import BatchSampler, Draw
+from hyperconformer.features import frames_of
+from hyperconformer.text import Tokenizer
+from hyperconformer.types import Utterance
+
+IGNORE = -100
+
+
+class Example(NamedTuple):
+    """One utterance, ready to be padded.
+
+    Attributes
+    ----------
+    utterance : Utterance
+    samples : array, shape (S,), float32
+    tokens : list of int
+    plan : array, shape (P,), int64
+        SpecAugment's masks; empty without augmentation.
+
+    Examples
+    --------
+    >>> Example._fields
+    ('utterance', 'samples', 'tokens', 'plan')
+    """
+
+    utterance: Utterance
+    samples: npt.NDArray[np.float32]
+    tokens: list[int]
+    plan: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded utterances.
+
+    Attributes
+    ----------
+    utterances : tuple of Utterance
+    samples_bs : Tensor, shape (B, S), float32
+        Zero beyond each utterance's end.
+    lengths_b : Tensor, shape (B,), long
+        Samples of each utterance.
+    tokens_bl : Tensor, shape (B, L), long
+        Tokens of the reference, zero beyond its end.
+    token_lengths_b : Tensor, shape (B,), long
+    plans_bp : Tensor, shape (B, P), long
+        SpecAugment's masks; P = 0 without augmentation.
+
+    Examples
+    --------
+    >>> words = Utterance("a", 0.1, "a.flac", "1", "HI")
+    >>> batch = collate([Example(words, np.zeros(1600, np.float32), [5, 6], np.zeros(0, np.int64))])
+    >>> batch.decoder_input(), batch.decoder_target()
+    (tensor([[1, 5, 6]]), tensor([[5, 6, 2]]))
+    """
+
+    utterances: tuple[Utterance, ...]
+    samples_bs: Tensor
+    lengths_b: Tensor
+    tokens_bl: Tensor
+    token_lengths_b: Tensor
+    plans_bp: Tensor
+
+    def to(self, device: str | torch.device) -> "Batch":
+        """Move the tensors."""
+        names = ("samples_bs", "lengths_b", "tokens_bl", "token_lengths_b", "plans_bp")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+    def pin_memory(self) -> "Batch":
+        """Pin the samples, so that the copy to a GPU overlaps with its work."""
+        return replace(self, samples_bs=self.samples_bs.pin_memory())
+
+    def decoder_input(self) -> Tensor:
+        """The reference behind a begin symbol, (B, L + 1)."""
+        begin = torch.full_like(self.tokens_bl[:, :1], BEGIN)
+        return torch.cat((begin, self.tokens_bl), dim=1)
+
+    def decoder_target(self) -> Tensor:
+        """The reference before an end symbol, (B, L + 1); ``IGNORE`` beyond it."""
+        target = torch.nn.functional.pad(self.tokens_bl, (0, 1))
+        positions = torch.arange(target.shape[1], device=target.device)
+        lengths = self.token_lengths_b.unsqueeze(1)
+        target = torch.where(positions == lengths, END, target)
+        return torch.where(positions > lengths, IGNORE, target)
+
+
+class SpeechDataset(Dataset[Example]):
+    """Utterances by draw: what comes out depends on (seed, epoch, utterance) alone.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+    tokenizer : Tokenizer
+    seed : int
+        Keys the masks.
+    augment : SpecAugment or None
+        None for validation and test.
+
+    Examples
+    --------
+    >>> SpeechDataset([], tokenizer=None).__len__()
+    0
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        tokenizer: Tokenizer,
+        *,
+        seed: int = 0,
+        augment: SpecAugment | None = None,
+    ) -> None:
+        self.utterances, self.tokenizer = list(utterances), tokenizer
+        self.seed, self.augment = seed, augment
+
+    def __len__(self) -> int:
+        """Number of utterances."""
+        return len(self.utterances)
+
+    def __getitem__(self, draw: Draw) -> Example:
+        """Read one utterance."""
+        utterance = self.utterances[draw.index]
+        samples = change_speed(read_audio(utterance.path), draw.speed)
+        plan = np.zeros(0, dtype=np.int64)
+        if self.augment is not None:
+            rng = keyed_rng(self.seed, "masks", draw.epoch, utterance.id)
+            plan = self.augment.draw(rng, frames_of(len(samples)))
+        # A character that the training text lacked encodes to the blank, which no target may hold.
+        tokens = [token for token in self.tokenizer.encode(utterance.words) if token != BLANK]
+        return Example(utterance, samples, tokens, plan)
+
+
+def _pad(rows: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad examples to a batch.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+
+    Returns
+    -------
+    Batch
+
+    Examples
+    --------
+    >>> words = Utterance("a", 0.1, "a.flac", "1", "HI")
+    >>> short, long = (Example(words, np.ones(n, np.float32), [5] * n, np.zeros(0, np.int64)) for n in (1, 3))
+    >>> collate([short, long]).samples_bs
+    tensor([[1., 0., 0.],
+            [1., 1., 1.]])
+    """
+    return Batch(
+        utterances=tuple(example.utterance for example in examples),
+        samples_bs=_pad([torch.from_numpy(example.samples) for example in examples]),
+        lengths_b=torch.tensor([len(example.samples) for example in examples]),
+        tokens_bl=_pad([torch.tensor(example.tokens, dtype=torch.long) for example in examples]),
+        token_lengths_b=torch.tensor([len(example.tokens) for example in examples]),
+        plans_bp=torch.from_numpy(np.stack([example.plan for example in examples])),
+    )
+
+
+def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: int = 0) -> "DataLoader[Example]":
+    """Batches of a data set in a sampler's order.
+
+    Parameters
+    ----------
+    dataset : SpeechDataset
+    sampler : BatchSampler
+    num_workers : int
+        Reading processes beside the training; 0 reads in between.
+
+    Returns
+    -------
+    DataLoader
+        Of :class:`Batch`.
+
+    Examples
+    --------
+    >>> len(make_loader(SpeechDataset([], tokenizer=None), BatchSampler([], max_batch_seconds=1)))
+    0
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
