@@ -1,0 +1,73 @@
+"""The ``hyperconformer`` command: a table from subcommand to function."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hyperconformer import __version__
+from hyperconformer.errors import InputError
+
+
+def _add_transcribe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="audio file: wav, flac, ogg, opus or mp3")
+    parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+
+def _transcribe(arguments: argparse.Namespace) -> int:
+    """Print the text of each file; a file that cannot be read is reported and the rest goes on."""
+    from hyperconformer.inference.transcriber import Transcriber  # torch is slow to import
+
+    transcriber = Transcriber.load(arguments.model, arguments.device)
+    failures = 0
+    for file in arguments.files:
+        try:
+            text = transcriber.transcribe(file).text
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failures += 1
+        else:
+            print(text if len(arguments.files) == 1 else f"{file}: {text}", flush=True)
+    return 1 if failures else 0
+
+
+COMMANDS = {
+    "transcribe": (_transcribe, _add_transcribe, "audio files to text"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        Arguments; None takes the process's own.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when all went well, 1 when some files could not be read, 2 for bad input.
+
+    Examples
+    --------
+    >>> main(["transcribe", "a.wav", "--model", "no/such/model"])
+    2
+    """
+    parser = argparse.ArgumentParser(
+        prog="hyperconformer", description="Speech recognition with HyperMixing."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, add_arguments, summary) in COMMANDS.items():
+        add_arguments(subparsers.add_parser(name, help=summary, description=summary))
+    arguments = parser.parse_args(argv)
+    try:
+        return COMMANDS[arguments.command][0](arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From log-probabilities to token ids, with the parts of their score."""

@@ -1,0 +1,1 @@
+"""Using a trained model: the bundle it travels in, and the transcriber that opens it."""
