@@ -1,0 +1,50 @@
+"""What a run's checkpoints become once training is over."""
+
+import logging
+
+from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
+
+from hyperconformer.errors import InputError
+from hyperconformer.models.asr import ASR
+
+logger = logging.getLogger(__name__)
+
+
+def load_average(model: ASR, checkpointer: Checkpointer) -> int:
+    """Load the mean of the kept checkpoints' weights; the checkpoints themselves stay as they are.
+
+    Parameters
+    ----------
+    model : ASR
+        Receives the weights.
+    checkpointer : Checkpointer
+        Of the run.
+
+    Returns
+    -------
+    int
+        How many checkpoints were averaged.
+
+    Raises
+    ------
+    InputError
+        If there is no checkpoint.
+
+    References
+    ----------
+    Izmailov et al., Averaging weights leads to wider optima, arXiv 1803.05407.
+
+    Examples
+    --------
+    >>> load_average.__name__
+    'load_average'
+    """
+    checkpoints = checkpointer.find_checkpoints(min_key="WER")
+    if not checkpoints:
+        raise InputError(
+            f"no checkpoint in '{checkpointer.checkpoints_dir}': train first, without --test_only"
+        )
+    device = model.ctc_head.weight.device
+    model.load_state_dict(average_checkpoints(checkpoints, "model", device=str(device)))
+    logger.info("Averaged %d checkpoints", len(checkpoints))
+    return len(checkpoints)

@@ -1,0 +1,354 @@
+"""The steps of a recipe between its YAML and the training loop."""
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.utils.distributed import infer_device
+from torch.utils.data import DataLoader
+
+from hyperconformer.constants import SAMPLE_RATE
+from hyperconformer.data.augment import sped_up_samples
+from hyperconformer.data.librispeech import existing_folder, hold_out, prepare_librispeech
+from hyperconformer.data.manifest import read_manifest
+from hyperconformer.data.mini import prepare_mini
+from hyperconformer.data.pipeline import Example, SpeechDataset, make_loader
+from hyperconformer.data.sampler import BatchSampler
+from hyperconformer.errors import InputError
+from hyperconformer.features import FeatureStatistics, frames_of
+from hyperconformer.models.asr import ASR
+from hyperconformer.nn.subsampling import subsampled
+from hyperconformer.text import Tokenizer, train_tokenizer
+from hyperconformer.training.objectives import ctc_frames_needed
+from hyperconformer.training.settings import Settings
+from hyperconformer.types import Utterance
+
+logger = logging.getLogger(__name__)
+
+LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
+DEBUG_UTTERANCES = 16
+STATISTICS_UTTERANCES = 1000
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The utterances of a run.
+
+    Attributes
+    ----------
+    train, valid : list of Utterance
+    tests : dict of str to list of Utterance
+        By split.
+
+    Examples
+    --------
+    >>> Splits([], [], {"test-clean": []}).tests
+    {'test-clean': []}
+    """
+
+    train: list[Utterance]
+    valid: list[Utterance]
+    tests: dict[str, list[Utterance]]
+
+    def shortest(self, count: int) -> "Splits":
+        """Keep a few short utterances of each, to see a run go through."""
+
+        def few(utterances: list[Utterance]) -> list[Utterance]:
+            return sorted(utterances, key=lambda u: u.seconds)[:count]
+
+        tests = {split: few(utterances) for split, utterances in self.tests.items()}
+        return Splits(few(self.train), few(self.valid), tests)
+
+
+def training_loader(
+    train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings
+) -> "DataLoader[Example]":
+    """Load augmented training batches, in a new order every epoch.
+
+    Parameters
+    ----------
+    train : sequence of Utterance
+    tokenizer : Tokenizer
+    settings : Settings
+
+    Returns
+    -------
+    DataLoader
+        Of Batch.
+
+    Examples
+    --------
+    >>> training_loader.__name__
+    'training_loader'
+    """
+    dataset = SpeechDataset(train, tokenizer, seed=settings.seed, augment=settings.augment)
+    sampler = BatchSampler(
+        [utterance.seconds for utterance in train],
+        max_batch_seconds=settings.max_batch_length,
+        seed=settings.seed,
+        speeds=settings.speeds,
+    )
+    return make_loader(dataset, sampler, num_workers=settings.num_workers)
+
+
+def plain_loader(
+    utterances: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings
+) -> "DataLoader[Example]":
+    """Load batches as they were recorded, from long to short.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+    tokenizer : Tokenizer
+    settings : Settings
+
+    Returns
+    -------
+    DataLoader
+        Of Batch.
+
+    Examples
+    --------
+    >>> plain_loader.__name__
+    'plain_loader'
+    """
+    seconds = [utterance.seconds for utterance in utterances]
+    sampler = BatchSampler(seconds, max_batch_seconds=settings.max_batch_length, shuffle=False)
+    return make_loader(SpeechDataset(utterances, tokenizer), sampler, num_workers=settings.num_workers)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch.
+
+    Parameters
+    ----------
+    seed : int
+
+    Examples
+    --------
+    >>> seed_everything(7); a = torch.rand(1); seed_everything(7); bool(a == torch.rand(1))
+    True
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def check_hardware(run_options: Mapping[str, Any]) -> None:
+    """Refuse a device that is not there, and a precision that it cannot do.
+
+    Parameters
+    ----------
+    run_options : mapping
+        From the command line.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> check_hardware({"device": "cpu", "precision": "fp16"})
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: fp16 needs a GPU: use --precision=bf16, or --device=cuda
+    """
+    device = run_options.get("device") or infer_device()
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"--device={device} is no device: use cpu, cuda or cuda:1") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"--device={device}: PyTorch finds no GPU here: use --device=cpu")
+    if kind == "cpu" and "fp16" in (run_options.get("precision"), run_options.get("eval_precision")):
+        raise InputError("fp16 needs a GPU: use --precision=bf16, or --device=cuda")
+
+
+def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
+    """Say how to come by the data of a recipe, in three commands to paste.
+
+    Parameters
+    ----------
+    hparams_file : str
+        The recipe.
+    splits : sequence of str
+        What it needs of LibriSpeech.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(ways_to_data("x.yaml", ["dev-clean", "test-clean"]))
+    Three ways to go on:
+      a copy you have:  python train.py x.yaml --data_folder=/path/to/LibriSpeech
+      download one:     mkdir -p data && for s in dev-clean test-clean; do curl -L \
+https://www.openslr.org/resources/12/$s.tar.gz | tar -xz -C data; done && \
+python train.py x.yaml --data_folder=data/LibriSpeech
+      needs no data:    python train.py hparams/mini.yaml
+    """
+    train = f"python train.py {hparams_file} --data_folder"
+    download = f"curl -L {LIBRISPEECH_URL}/$s.tar.gz | tar -xz -C data"
+    return (
+        "Three ways to go on:\n"
+        f"  a copy you have:  {train}=/path/to/LibriSpeech\n"
+        f"  download one:     mkdir -p data && for s in {' '.join(splits)}; do {download}; done && "
+        f"{train}=data/LibriSpeech\n"
+        "  needs no data:    python train.py hparams/mini.yaml"
+    )
+
+
+def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = True) -> Splits:
+    """Find, or make, the corpus; write its manifests; hold out validation where there is no dev split.
+
+    Parameters
+    ----------
+    settings : Settings
+    hparams_file : str
+        Named where the data is missing.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    Splits
+
+    Raises
+    ------
+    InputError
+        If the corpus is not there or not whole.
+
+    Examples
+    --------
+    >>> prepare_splits.__name__
+    'prepare_splits'
+    """
+    if not settings.train_splits or not settings.test_splits:
+        raise InputError("train_splits and test_splits need a split each: see the folders in data_folder")
+    names = [*settings.train_splits, *settings.dev_splits, *settings.test_splits]
+    data_folder = None if settings.data_folder is None else Path(settings.data_folder)
+    if settings.corpus == "mini" and data_folder is not None:
+        prepare_mini(data_folder, progress=progress)
+    try:
+        existing_folder(data_folder)
+    except InputError as error:
+        raise InputError(f"{error}. {ways_to_data(hparams_file, names)}") from error
+    manifests = prepare_librispeech(data_folder, names, settings.folder / "manifests", progress=progress)
+    found = {name: read_manifest(path) for name, path in manifests.items()}
+    train = [utterance for name in settings.train_splits for utterance in found[name]]
+    valid = [utterance for name in settings.dev_splits for utterance in found[name]]
+    if not settings.dev_splits:
+        train, valid = hold_out(train)
+    return Splits(train, valid, {name: found[name] for name in settings.test_splits})
+
+
+def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
+    """Train the tokenizer on the training text, or take the one that this run already has.
+
+    Parameters
+    ----------
+    settings : Settings
+    train : sequence of Utterance
+
+    Returns
+    -------
+    Tokenizer
+
+    Examples
+    --------
+    >>> make_tokenizer.__name__
+    'make_tokenizer'
+    """
+    path = settings.folder / "save" / "tokenizer.model"
+    width = settings.model.output_neurons
+    if path.is_file():
+        tokenizer = Tokenizer.load(path)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        words = (utterance.words for utterance in train)
+        tokenizer = train_tokenizer(words, path, output_neurons=width, model_type=settings.token_type)
+    if tokenizer.size > width:
+        raise InputError(
+            f"tokenizer '{path}' has {tokenizer.size} pieces but output_neurons is {width}: delete it"
+        )
+    logger.info("Tokens: %d in the tokenizer, %d output neurons", tokenizer.size, width)
+    return tokenizer
+
+
+def trainable(train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings) -> list[Utterance]:
+    """Leave out what cannot be learnt from, and say how much: too long, or too short for CTC at top speed.
+
+    Parameters
+    ----------
+    train : sequence of Utterance
+    tokenizer : Tokenizer
+    settings : Settings
+
+    Returns
+    -------
+    list of Utterance
+
+    Raises
+    ------
+    InputError
+        If nothing is left.
+
+    Examples
+    --------
+    >>> trainable.__name__
+    'trainable'
+    """
+    kept, long, short = [], [], []
+    for utterance in train:
+        if utterance.seconds > settings.max_utterance_length:
+            long.append(utterance)
+        elif _fewest_frames(utterance, settings) < ctc_frames_needed(tokenizer.encode(utterance.words)):
+            short.append(utterance)
+        else:
+            kept.append(utterance)
+    for reason, left_out in (
+        (f"longer than max_utterance_length {settings.max_utterance_length:g} s", long),
+        ("too short for CTC to emit all their tokens", short),
+    ):
+        if left_out:
+            logger.warning("Left out %d utterances %s, e.g. %s", len(left_out), reason, left_out[0].id)
+    if not kept:
+        raise InputError(f"none of {len(train)} training utterances can be used: raise max_utterance_length")
+    return kept
+
+
+def _fewest_frames(utterance: Utterance, settings: Settings) -> int:
+    """Encoder frames of an utterance at the highest speed."""
+    samples = sped_up_samples(round(utterance.seconds * SAMPLE_RATE), max(settings.speeds))
+    return subsampled(frames_of(samples))
+
+
+@torch.no_grad()
+def measure_features(
+    model: ASR, train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings
+) -> None:
+    """Set the model's feature normalisation from up to a thousand training utterances.
+
+    Parameters
+    ----------
+    model : ASR
+    train : sequence of Utterance
+    tokenizer : Tokenizer
+    settings : Settings
+
+    Examples
+    --------
+    >>> measure_features.__name__
+    'measure_features'
+    """
+    chosen = random.Random(settings.seed).sample(list(train), min(STATISTICS_UTTERANCES, len(train)))
+    statistics = FeatureStatistics(settings.model.n_mels)
+    for batch in plain_loader(chosen, tokenizer, settings):
+        statistics.update(*model.log_mel(batch.samples_bs, batch.lengths_b))
+    model.normalizer.set_statistics(statistics.mean.float(), statistics.std.float())

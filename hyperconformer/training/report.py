@@ -1,0 +1,135 @@
+"""What a run leaves behind for people: WER files, metrics, a model card and a closing table."""
+
+from pathlib import Path
+from typing import Any
+
+from hyperconformer.models.asr import ASR
+from hyperconformer.scoring import report_row, score, write_wer
+from hyperconformer.training.brain import Pairs
+from hyperconformer.training.settings import Settings
+
+Metrics = dict[str, dict[str, dict[str, Any]]]
+
+
+def report_split(split: str, decoded: dict[str, Pairs], folder: Path) -> dict[str, dict[str, Any]]:
+    """Score what each search decoded and write its alignments.
+
+    The last search writes ``wer_<split>.txt``, the others ``wer_<split>_<search>.txt``.
+
+    Parameters
+    ----------
+    split : str
+    decoded : dict of str to list of (Utterance, str)
+        By search.
+    folder : Path
+        The run's output folder.
+
+    Returns
+    -------
+    dict of str to dict
+        By search: WER in percent with its 95 % interval, and the counts.
+
+    Examples
+    --------
+    >>> report_split("test", {}, Path("."))
+    {}
+    """
+    rows = {}
+    for search, pairs in decoded.items():
+        report = score(pairs, split)
+        suffix = "" if search == list(decoded)[-1] else f"_{search}"
+        write_wer(report, folder / f"wer_{split}{suffix}.txt")
+        rows[search] = report_row(report)
+    return rows
+
+
+def closing_table(metrics: Metrics) -> str:
+    """Render every split's and search's WER.
+
+    Parameters
+    ----------
+    metrics : dict
+        By split, then by search.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> row = {"wer": 3.0, "low": 2.0, "high": 4.0, "words": 100, "utterances": 9}
+    >>> print(closing_table({"test-mini": {"greedy": row}}))
+    split           search     WER %   95 % interval    words
+    test-mini       greedy      3.00     2.00 - 4.00      100
+    """
+    lines = [f"{'split':<16}{'search':<8}{'WER %':>8}{'95 % interval':>16}{'words':>9}"]
+    for split, rows in metrics.items():
+        for search, row in rows.items():
+            interval = f"{row['low']:.2f} - {row['high']:.2f}"
+            lines.append(f"{split:<16}{search:<8}{row['wer']:>8.2f}{interval:>16}{row['words']:>9}")
+    return "\n".join(lines)
+
+
+def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -> dict[str, Any]:
+    """Gather what ``metrics.json`` holds.
+
+    Parameters
+    ----------
+    settings : Settings
+    model : ASR
+    pieces : int
+        Tokens in the tokenizer.
+    metrics : dict
+        By split, then by search.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> run_metrics.__name__
+    'run_metrics'
+    """
+    return {
+        "name": settings.name,
+        "seed": settings.seed,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "tokens": pieces,
+        "output_neurons": settings.model.output_neurons,
+        "train_splits": settings.train_splits,
+        "splits": metrics,
+    }
+
+
+def model_card(metrics: dict[str, Any]) -> str:
+    """Write a bundle's README.
+
+    Parameters
+    ----------
+    metrics : dict
+        From :func:`run_metrics`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> card = model_card({"name": "mini", "seed": 1, "parameters": 9, "tokens": 5, "output_neurons": 6,
+    ...                    "train_splits": ["train-mini"], "splits": {}})
+    >>> card.splitlines()[0]
+    '# mini'
+    """
+    return f"""# {metrics["name"]}
+
+A HyperConformer speech recogniser: {metrics["parameters"]:,} parameters, {metrics["tokens"]} tokens
+({metrics["output_neurons"]} output neurons), trained on {", ".join(metrics["train_splits"])} with
+seed {metrics["seed"]}.
+
+```
+{closing_table(metrics["splits"])}
+```
+
+Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac`
+"""

@@ -1,0 +1,126 @@
+"""Recipes and command lines: what is right is read, what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+
+from hyperconformer.errors import InputError
+from hyperconformer.training.settings import CommandLine, load_settings
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "hparams").glob("*.yaml"))
+MINI = str(ROOT / "hparams" / "mini.yaml")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    """Write a variant of the base recipe."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(
+            f"base: !include:{ROOT}/hparams/base/asr.yaml\n  name: test\n{text}", encoding="utf-8"
+        )
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_loads(path: Path) -> None:
+    settings = load_settings(str(path), {})
+    assert settings.output_folder == f"results/{settings.name}/{settings.seed}"
+    assert settings.name == path.stem
+
+
+def test_overrides_reach_the_base_and_what_refers_to_it() -> None:
+    settings = load_settings(MINI, {"seed": 3, "d_model": 64, "time_warp": 0, "data_folder": "/a=b"})
+    assert settings.output_folder == "results/mini/3"
+    assert (settings.model.d_model, settings.augment.time_warp, settings.data_folder) == (64, 0, "/a=b")
+
+
+def test_an_override_replaces_lists_and_mappings() -> None:
+    settings = load_settings(MINI, {"dev_splits": [], "mixer_options": {"tied": True}})
+    assert settings.dev_splits == [] and settings.model.mixer_options == {"tied": True}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"number_of_epoch": 3}, "no setting 'number_of_epoch': did you mean 'number_of_epochs'"),
+        ({"zzz": 3}, "no setting 'zzz'"),
+        ({"seed": "one"}, "--seed must be a whole number, got 'one'"),
+        ({"seed": True}, "--seed must be a whole number, got True"),
+        ({"lr": "fast"}, "--lr must be a number"),
+        ({"speeds": [1.5]}, "--speeds must be a list, each item a whole number"),
+        ({"decode": ["beam"]}, "each item one of greedy, joint"),
+        ({"corpus": "ted"}, "--corpus must be one of librispeech, mini"),
+        ({"data_folder": 3}, "--data_folder must be a text or null"),
+        ({"mixer_options": 3}, "--mixer_options must be a mapping"),
+        ({"freq_masks": -1}, "freq_masks must not be negative"),
+    ],
+)
+def test_wrong_overrides_are_named(overrides: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        load_settings(MINI, overrides)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_misspelt_key_in_a_variant_is_named(recipe) -> None:
+    assert load_settings(recipe("  d_model: 64\n"), {}).model.d_model == 64
+    with pytest.raises(InputError, match="'d_modle': did you mean 'd_model'"):
+        load_settings(recipe("  d_modle: 64\n"), {})
+
+
+def test_a_variant_of_a_variant(recipe, tmp_path: Path) -> None:
+    recipe("  d_model: 64\n")
+    outer = tmp_path / "outer.yaml"
+    outer.write_text("base: !include:recipe.yaml\n  base:\n    nhead: 2\n", encoding="utf-8")
+    settings = load_settings(str(outer), {"kernel_size": 7})
+    assert (settings.model.d_model, settings.model.nhead, settings.model.kernel_size) == (64, 2, 7)
+
+
+def test_broken_yaml_is_one_line(recipe) -> None:
+    with pytest.raises(InputError, match="not valid YAML") as raised:
+        load_settings(recipe("  d_model: [64\n"), {})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_that_lacks_a_key_says_so(tmp_path: Path) -> None:
+    (tmp_path / "bare.yaml").write_text("seed: 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="has no 'name'"):
+        load_settings(str(tmp_path / "bare.yaml"), {})
+
+
+def test_the_command_line() -> None:
+    line = CommandLine.parse(["r.yaml", "--data_folder=/a=b", "--seed", "3", "--debug", "--device", "cpu"])
+    assert line.overrides == {"data_folder": "/a=b", "seed": 3}
+    assert line.run_options == {"debug": True, "device": "cpu"}
+    assert CommandLine.parse(["r.yaml", "--dev_splits=[]"]).overrides == {"dev_splits": []}
+    assert CommandLine.parse(["r.yaml", "--debug=false"]).run_options == {"debug": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a recipe first"),
+        (["--debug"], "name a recipe first"),
+        (["r.yaml", "seed=3"], "not of the form --key=value"),
+        (["r.yaml", "--speeds=[1"], "not a plain YAML value"),
+        (["r.yaml", "--precision=fp8"], "--precision must be one of fp32, bf16, fp16"),
+        (["r.yaml", "--debug=3"], "--debug must be true or false"),
+        (["r.yaml", "--device=3"], "--device must be a text"),
+    ],
+)
+def test_wrong_command_lines_are_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        CommandLine.parse(arguments)
+
+
+def test_an_override_runs_no_code(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    with pytest.raises(InputError, match="not a plain YAML value"):
+        CommandLine.parse(["r.yaml", f"--name=!apply:os.mkdir [{trap}]"])
+    with pytest.raises(InputError):
+        load_settings(MINI, {"seed": f"!apply:os.mkdir [{trap}]"})
+    assert not trap.exists()

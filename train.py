@@ -1,0 +1,72 @@
+"""Train a recogniser, test it, and leave a model folder behind: the whole story of a recipe.
+
+python train.py hparams/mini.yaml [--key=value ...] [--device=cuda] [--precision=bf16] [--debug] [--test_only]
+"""
+
+import sys
+from pathlib import Path
+
+import speechbrain as sb
+
+from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle import save_bundle
+from hyperconformer.models.asr import ASR
+from hyperconformer.training.brain import ASRBrain
+from hyperconformer.training.checkpoints import load_average
+from hyperconformer.training.recipe import (
+    DEBUG_UTTERANCES,
+    check_hardware,
+    make_tokenizer,
+    measure_features,
+    plain_loader,
+    prepare_splits,
+    seed_everything,
+    trainable,
+    training_loader,
+)
+from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
+from hyperconformer.training.searcher import make_searches
+from hyperconformer.training.settings import CommandLine, load_settings, nested
+
+
+def train(line: CommandLine) -> Path:
+    """Follow one recipe from its YAML to its model folder."""
+    settings = load_settings(line.hparams_file, line.overrides)
+    check_hardware(line.run_options)
+    seed_everything(settings.seed)
+    show = not line.run_options.get("noprogressbar", False)
+    splits = prepare_splits(settings, line.hparams_file, progress=show)
+    sb.create_experiment_directory(
+        settings.output_folder, line.hparams_file, nested(line.overrides, line.hparams_file)
+    )
+    tokenizer = make_tokenizer(settings, splits.train)
+    if line.run_options.get("debug"):
+        splits = splits.shortest(DEBUG_UTTERANCES)
+
+    train_utterances = trainable(splits.train, tokenizer, settings)
+    train_loader = training_loader(train_utterances, tokenizer, settings)
+    model = ASR(settings.model)
+    brain = ASRBrain(model, tokenizer, settings, train_loader, line.run_options)
+    if brain.checkpointer.find_checkpoint() is None:
+        measure_features(model, train_utterances, tokenizer, settings)
+    brain.fit(brain.epochs, train_loader, plain_loader(splits.valid, tokenizer, settings))
+
+    load_average(brain.model, brain.checkpointer)
+    brain.searches = make_searches(brain.model, settings)
+    results = {}
+    for split, utterances in splits.tests.items():
+        brain.evaluate(plain_loader(utterances, tokenizer, settings))
+        results[split] = report_split(split, brain.decoded, settings.folder)
+    metrics = run_metrics(settings, brain.model, tokenizer.size, results)
+    bundle = save_bundle(
+        settings.folder / "model", brain.model, tokenizer, metrics=metrics, card=model_card(metrics)
+    )
+    print(closing_table(results), f"\nmodel folder: {bundle}")
+    return bundle
+
+
+if __name__ == "__main__":
+    try:
+        train(CommandLine.parse(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
