@@ -36,8 +36,12 @@ def load_average(model: ASR, checkpointer: Checkpointer) -> int:
 
     Examples
     --------
-    >>> load_average.__name__
-    'load_average'
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load_average(None, Checkpointer(folder))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: no checkpoint in ...: train first, without --test_only
     """
     checkpoints = checkpointer.find_checkpoints(min_key="WER")
     if not checkpoints:

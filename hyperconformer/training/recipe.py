@@ -83,8 +83,11 @@ def training_loader(
 
     Examples
     --------
-    >>> training_loader.__name__
-    'training_loader'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> settings = load_settings("hparams/mini.yaml", {})
+    >>> loader = training_loader([], None, settings)
+    >>> loader.batch_sampler.speeds, loader.dataset.augment == settings.augment
+    ((95, 100, 105), True)
     """
     dataset = SpeechDataset(train, tokenizer, seed=settings.seed, augment=settings.augment)
     sampler = BatchSampler(
@@ -114,8 +117,10 @@ def plain_loader(
 
     Examples
     --------
-    >>> plain_loader.__name__
-    'plain_loader'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> loader = plain_loader([], None, load_settings("hparams/mini.yaml", {}))
+    >>> loader.batch_sampler.speeds, loader.dataset.augment
+    ((100,), None)
     """
     seconds = [utterance.seconds for utterance in utterances]
     sampler = BatchSampler(seconds, max_batch_seconds=settings.max_batch_length, shuffle=False)
@@ -226,8 +231,11 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
 
     Examples
     --------
-    >>> prepare_splits.__name__
-    'prepare_splits'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> prepare_splits(load_settings("hparams/hyperconformer.yaml", {}), "hparams/hyperconformer.yaml")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: data_folder is not set: ... Three ways to go on: ...
     """
     if not settings.train_splits or not settings.test_splits:
         raise InputError("train_splits and test_splits need a split each: see the folders in data_folder")
@@ -262,8 +270,13 @@ def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
 
     Examples
     --------
-    >>> make_tokenizer.__name__
-    'make_tokenizer'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> import tempfile
+    >>> train = [Utterance("a", 1.0, "a.flac", "1", "ONE TWO"), Utterance("b", 1.0, "b.flac", "1", "TWO")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     settings = load_settings("hparams/mini.yaml", {"output_folder": folder})
+    ...     make_tokenizer(settings, train).size <= settings.model.output_neurons
+    True
     """
     path = settings.folder / "save" / "tokenizer.model"
     width = settings.model.output_neurons
@@ -301,8 +314,13 @@ def trainable(train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settin
 
     Examples
     --------
-    >>> trainable.__name__
-    'trainable'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> import tempfile
+    >>> train = [Utterance(f"{s} s", s, "a.flac", "1", "ONE TWO THREE") for s in (0.1, 3.0, 70.0)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     settings = load_settings("hparams/mini.yaml", {"output_folder": folder})
+    ...     [utterance.id for utterance in trainable(train, make_tokenizer(settings, train), settings)]
+    ['3.0 s']
     """
     kept, long, short = [], [], []
     for utterance in train:
@@ -344,8 +362,18 @@ def measure_features(
 
     Examples
     --------
-    >>> measure_features.__name__
-    'measure_features'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> import tempfile, soundfile
+    >>> settings = load_settings("hparams/mini.yaml", {})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/silence.wav"
+    ...     soundfile.write(path, np.zeros(1600), 16_000)
+    ...     words = [Utterance("a", 0.1, path, "1", "A")]
+    ...     tokenizer = train_tokenizer(["A"], Path(folder) / "t.model", output_neurons=5)
+    ...     model = ASR(settings.model)
+    ...     measure_features(model, words, tokenizer, settings)
+    >>> model.normalizer.mean[0]
+    tensor(-100.)
     """
     chosen = random.Random(settings.seed).sample(list(train), min(STATISTICS_UTTERANCES, len(train)))
     statistics = FeatureStatistics(settings.model.n_mels)

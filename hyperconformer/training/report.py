@@ -88,8 +88,10 @@ def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -
 
     Examples
     --------
-    >>> run_metrics.__name__
-    'run_metrics'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> settings = load_settings("hparams/mini.yaml", {"seed": 3})
+    >>> run_metrics(settings, ASR(settings.model), 150, {})["tokens"]
+    150
     """
     return {
         "name": settings.name,

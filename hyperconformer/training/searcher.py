@@ -122,8 +122,10 @@ def make_searches(model: ASR, settings: Settings) -> dict[str, Search]:
 
     Examples
     --------
-    >>> make_searches.__name__
-    'make_searches'
+    >>> from hyperconformer.training.settings import load_settings
+    >>> settings = load_settings("hparams/mini.yaml", {})
+    >>> list(make_searches(ASR(settings.model), settings))
+    ['joint']
     """
     if "joint" not in settings.decode:
         return {}

@@ -1,0 +1,95 @@
+"""The README commands run: all but installation and `make test`, training cut short by --debug."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.integration
+
+
+def blocks(language: str) -> list[str]:
+    """Code blocks of the README in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Commands of the README, comments removed."""
+    lines = (line.split("  #")[0].strip() for block in blocks("bash") for line in block.splitlines())
+    # The comments of the two make targets are set apart by spaces alone.
+    return [re.sub(r"\s{2,}.*", "", line) for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is under the root, so that nothing is written into the real one."""
+    folder = tmp_path_factory.mktemp("checkout") / "project"
+    kept = ("hparams", "hyperconformer", "train.py", "Makefile", "setup.cfg", "pyproject.toml")
+    folder.mkdir()
+    for name in (*kept, "constraints.txt", "README.md"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    return folder
+
+
+def run(command: str, checkout: Path) -> str:
+    """Run a command with this test's Python environment first on the path."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(checkout),
+    }
+    done = subprocess.run(command, shell=True, cwd=checkout, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
+    librispeech = tiny_librispeech(
+        splits={"train-clean-100": 4, "train-clean-360": 2, "train-other-500": 2, "dev-clean": 2}
+        | {"test-clean": 2, "test-other": 2}
+    )
+    digits = tiny_librispeech(splits={"train-digits": 12, "test-digits": 2})
+    environment = Path(sys.executable).parents[1]
+    outputs = {}
+    for command in commands():
+        if command == "make test" or command.startswith("pip install"):
+            continue
+        if command == "make demo":
+            # This environment is the installed one: -o tells make not to install another.
+            made = f"make -o {environment}/.installed demo VENV={environment} ARGS='--debug --noprogressbar'"
+            outputs[command] = run(made, checkout)
+        elif command.startswith("python train.py"):
+            real = command.replace("/path/to/LibriSpeech", str(librispeech))
+            real = real.replace("/path/to/digits", str(digits)).replace("python", sys.executable, 1)
+            small = "--debug --noprogressbar --beam_size=2 --max_decode_ratio=0.2 --num_workers=0"
+            outputs[command] = run(f"{real} {small}", checkout)
+        else:
+            clips = sorted((checkout / "data" / "mini" / "test-mini").rglob("*.flac"))
+            shutil.copy(clips[0], checkout / "more.flac")
+            shutil.copy(clips[1], checkout / "speech.wav")
+            outputs[command] = run(command, checkout)
+    assert len(outputs) >= 6
+    assert re.search(r"^reference +(3001-1-0000) [A-Z ]+\ntranscript \1", outputs["make demo"], re.MULTILINE)
+    transcribed = next(said for command, said in outputs.items() if command.startswith("hyperconformer"))
+    assert [line.split(":")[0] for line in transcribed.splitlines()] == ["speech.wav", "more.flac"]
+    for block in blocks("python"):
+        (checkout / "snippet.py").write_text(block, encoding="utf-8")
+        run(f"{sys.executable} snippet.py", checkout)
+
+
+def test_the_layout_names_what_there_is() -> None:
+    layout = README.split("## Layout")[1].split("```")[1]
+    for path in sorted((ROOT / "hyperconformer").iterdir()):
+        if path.suffix == ".py" and path.stem != "__init__":
+            assert path.name in layout, path.name
+        if (path / "__init__.py").is_file():
+            assert f"{path.name}/" in layout, path.name
+    named = re.findall(r"^  (\w+)/ ", layout, flags=re.MULTILINE)
+    assert all((ROOT / "hyperconformer" / name).is_dir() for name in named)
