@@ -26,7 +26,7 @@ from hyperconformer.training.recipe import (
 )
 from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
 from hyperconformer.training.searcher import make_searches
-from hyperconformer.training.settings import CommandLine, load_settings, nested
+from hyperconformer.training.settings import CommandLine, load_settings
 
 
 def train(line: CommandLine) -> Path:
@@ -36,9 +36,7 @@ def train(line: CommandLine) -> Path:
     seed_everything(settings.seed)
     show = not line.run_options.get("noprogressbar", False)
     splits = prepare_splits(settings, line.hparams_file, progress=show)
-    sb.create_experiment_directory(
-        settings.output_folder, line.hparams_file, nested(line.overrides, line.hparams_file)
-    )
+    sb.create_experiment_directory(settings.output_folder, line.hparams_file, line.overrides)
     tokenizer = make_tokenizer(settings, splits.train)
     if line.run_options.get("debug"):
         splits = splits.shortest(DEBUG_UTTERANCES)

@@ -1,7 +1,9 @@
 """What a run's checkpoints become once training is over."""
 
 import logging
+from functools import partial
 
+import torch
 from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
 
 from hyperconformer.errors import InputError
@@ -49,6 +51,7 @@ def load_average(model: ASR, checkpointer: Checkpointer) -> int:
             f"no checkpoint in '{checkpointer.checkpoints_dir}': train first, without --test_only"
         )
     device = model.ctc_head.weight.device
-    model.load_state_dict(average_checkpoints(checkpoints, "model", device=str(device)))
+    load = partial(torch.load, map_location=device, weights_only=True)
+    model.load_state_dict(average_checkpoints(checkpoints, "model", parameter_loader=load))
     logger.info("Averaged %d checkpoints", len(checkpoints))
     return len(checkpoints)

@@ -177,53 +177,10 @@ def _plain_value(key: str, text: str) -> Any:
         raise InputError(f"--{key}={text!r} is not a plain YAML value") from error
 
 
-def _includes(path: Path) -> int:
-    """How many files deep a recipe leads back through ``base: !include:``."""
-    depth = 0
-    while (line := _base_line(path)) is not None:
-        path, depth = path.parent / line, depth + 1
-    return depth
-
-
-def _base_line(path: Path) -> str | None:
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("base: !include:"):
-                return line.removeprefix("base: !include:").strip()
-    return None
-
-
 def _flat(loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Lift the keys of included bases to the top; the including file's own keys win."""
+    """Lift the keys of an included base to the top; the including file's own keys win."""
     own = {key: value for key, value in loaded.items() if key != "base"}
     return {**_flat(loaded["base"]), **own} if "base" in loaded else own
-
-
-def nested(overrides: Mapping[str, Any], hparams_file: str) -> dict[str, Any]:
-    """Wrap overrides so that they reach the innermost included file.
-
-    Parameters
-    ----------
-    overrides : mapping
-        Values for keys of the recipe.
-    hparams_file : str
-        The recipe.
-
-    Returns
-    -------
-    dict
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
-    ...     nested({"seed": 1}, file.name)
-    {'seed': 1}
-    """
-    wrapped = dict(overrides)
-    for _ in range(_includes(Path(hparams_file))):
-        wrapped = {"base": wrapped}
-    return wrapped
 
 
 def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
@@ -232,7 +189,7 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
     Parameters
     ----------
     hparams_file : str
-        HyperPyYAML file; ``base: !include:other.yaml`` followed by indented keys makes a variant.
+        HyperPyYAML file; ``base: !include:other.yaml`` and the keys that differ make a variant.
     overrides : mapping
         Values that replace the file's.
 
@@ -254,10 +211,9 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
     """
     if not Path(hparams_file).is_file():
         raise InputError(f"recipe {hparams_file!r} does not exist: see the files in hparams/")
-    wrapped = nested(overrides, hparams_file)
     try:
         with open(hparams_file, encoding="utf-8") as stream:
-            values = _flat(load_hyperpyyaml(stream, wrapped, overrides_must_match=False))
+            values = _flat(load_hyperpyyaml(stream)) | dict(overrides)
     except YAMLError as error:
         raise InputError(
             f"recipe {hparams_file!r} is not valid YAML: {' '.join(str(error).split())}"
@@ -277,6 +233,8 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
             arguments[name] = section(**{key: values[key] for key in hints})
         except ValueError as error:
             raise InputError(f"recipe {hparams_file!r}: {error}") from error
+    for key in ("name", "seed"):
+        arguments["output_folder"] = arguments["output_folder"].replace(f"{{{key}}}", str(values[key]))
     return Settings(**arguments)
 
 

@@ -67,22 +67,28 @@ def test_wrong_overrides_are_named(overrides: dict, message: str) -> None:
 
 
 def test_a_misspelt_key_in_a_variant_is_named(recipe) -> None:
-    assert load_settings(recipe("  d_model: 64\n"), {}).model.d_model == 64
+    assert load_settings(recipe("d_model: 64\n"), {}).model.d_model == 64
     with pytest.raises(InputError, match="'d_modle': did you mean 'd_model'"):
-        load_settings(recipe("  d_modle: 64\n"), {})
+        load_settings(recipe("d_modle: 64\n"), {})
 
 
 def test_a_variant_of_a_variant(recipe, tmp_path: Path) -> None:
-    recipe("  d_model: 64\n")
+    recipe("d_model: 64\n")
     outer = tmp_path / "outer.yaml"
-    outer.write_text("base: !include:recipe.yaml\n  base:\n    nhead: 2\n", encoding="utf-8")
+    outer.write_text("base: !include:recipe.yaml\nnhead: 2\n", encoding="utf-8")
     settings = load_settings(str(outer), {"kernel_size": 7})
     assert (settings.model.d_model, settings.model.nhead, settings.model.kernel_size) == (64, 2, 7)
 
 
+def test_the_folder_of_a_run_follows_its_name_and_seed(recipe) -> None:
+    assert load_settings(recipe("seed: 3\n"), {}).output_folder == "results/test/3"
+    assert load_settings(recipe(""), {"name": "other"}).output_folder == "results/other/7775"
+    assert load_settings(recipe(""), {"output_folder": "/elsewhere"}).output_folder == "/elsewhere"
+
+
 def test_broken_yaml_is_one_line(recipe) -> None:
     with pytest.raises(InputError, match="not valid YAML") as raised:
-        load_settings(recipe("  d_model: [64\n"), {})
+        load_settings(recipe("d_model: [64\n"), {})
     assert "\n" not in str(raised.value)
 
 
