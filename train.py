@@ -10,23 +10,22 @@ import speechbrain as sb
 
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import save_bundle
-from hyperconformer.models.asr import ASR
 from hyperconformer.training.brain import ASRBrain
 from hyperconformer.training.checkpoints import load_average
-from hyperconformer.training.recipe import (
-    DEBUG_UTTERANCES,
-    check_hardware,
-    make_tokenizer,
-    measure_features,
-    plain_loader,
-    prepare_splits,
-    seed_everything,
-    trainable,
-    training_loader,
-)
+from hyperconformer.training.corpus import make_tokenizer, prepare_splits, trainable
 from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
 from hyperconformer.training.searcher import make_searches
 from hyperconformer.training.settings import CommandLine, load_settings
+from hyperconformer.training.setup import (
+    check_hardware,
+    make_model,
+    measure_features,
+    plain_loader,
+    seed_everything,
+    training_loader,
+)
+
+DEBUG_UTTERANCES = 16
 
 
 def train(line: CommandLine) -> Path:
@@ -34,6 +33,7 @@ def train(line: CommandLine) -> Path:
     settings = load_settings(line.hparams_file, line.overrides)
     check_hardware(line.run_options)
     seed_everything(settings.seed)
+    model = make_model(settings)
     show = not line.run_options.get("noprogressbar", False)
     splits = prepare_splits(settings, line.hparams_file, progress=show)
     sb.create_experiment_directory(settings.output_folder, line.hparams_file, line.overrides)
@@ -43,13 +43,12 @@ def train(line: CommandLine) -> Path:
 
     train_utterances = trainable(splits.train, tokenizer, settings)
     train_loader = training_loader(train_utterances, tokenizer, settings)
-    model = ASR(settings.model)
     brain = ASRBrain(model, tokenizer, settings, train_loader, line.run_options)
     if brain.checkpointer.find_checkpoint() is None:
         measure_features(model, train_utterances, tokenizer, settings)
     brain.fit(brain.epochs, train_loader, plain_loader(splits.valid, tokenizer, settings))
 
-    load_average(brain.model, brain.checkpointer)
+    load_average(brain.model, brain.checkpointer, settings.average_checkpoints)
     brain.searches = make_searches(brain.model, settings)
     results = {}
     for split, utterances in splits.tests.items():
@@ -59,7 +58,8 @@ def train(line: CommandLine) -> Path:
     bundle = save_bundle(
         settings.folder / "model", brain.model, tokenizer, metrics=metrics, card=model_card(metrics)
     )
-    print(closing_table(results), f"\nmodel folder: {bundle}")
+    print(closing_table(results))
+    print(f"model folder: {bundle}")
     return bundle
 
 

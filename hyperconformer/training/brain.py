@@ -132,12 +132,12 @@ class ASRBrain(sb.Brain):
     def on_fit_start(self) -> None:
         """Resume from the latest checkpoint, if there is one."""
         super().on_fit_start()
-        self.last_step_rate = self.settings.lr
+        self.last_rate = 0.0
 
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         """Set the learning rate of the step to come."""
         if should_step:
-            self.last_step_rate, _ = self.schedule(self.optimizer)
+            _, self.last_rate = self.schedule(self.optimizer)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Forget what the last stage decoded."""
@@ -154,7 +154,7 @@ class ASRBrain(sb.Brain):
         wer = 100 * score(self.decoded["greedy"], "valid").counts.wer
         log_epoch(
             self.settings.folder / "train_log.txt",
-            {"epoch": epoch, "lr": self.last_step_rate, "steps": self.optimizer_step},
+            {"epoch": epoch, "lr": self.last_rate, "steps": self.optimizer_step},
             train=self.train_stats,
             valid={"loss": stage_loss, "WER": wer, "seconds": seconds},
         )

@@ -12,8 +12,8 @@ from hyperconformer.models.asr import ASR
 logger = logging.getLogger(__name__)
 
 
-def load_average(model: ASR, checkpointer: Checkpointer) -> int:
-    """Load the mean of the kept checkpoints' weights; the checkpoints themselves stay as they are.
+def load_average(model: ASR, checkpointer: Checkpointer, count: int) -> int:
+    """Load the mean weights of the best checkpoints; the checkpoints themselves stay as they are.
 
     Parameters
     ----------
@@ -21,6 +21,8 @@ def load_average(model: ASR, checkpointer: Checkpointer) -> int:
         Receives the weights.
     checkpointer : Checkpointer
         Of the run.
+    count : int
+        Most checkpoints to average.
 
     Returns
     -------
@@ -40,12 +42,12 @@ def load_average(model: ASR, checkpointer: Checkpointer) -> int:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     load_average(None, Checkpointer(folder))
+    ...     load_average(None, Checkpointer(folder), 4)
     Traceback (most recent call last):
         ...
     hyperconformer.errors.InputError: no checkpoint in ...: train first, without --test_only
     """
-    checkpoints = checkpointer.find_checkpoints(min_key="WER")
+    checkpoints = checkpointer.find_checkpoints(min_key="WER", max_num_checkpoints=count)
     if not checkpoints:
         raise InputError(
             f"no checkpoint in '{checkpointer.checkpoints_dir}': train first, without --test_only"

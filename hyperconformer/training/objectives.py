@@ -108,9 +108,8 @@ def joint_loss(
     4.828
     """
     dtype = torch.promote_types(outputs.ctc_btv.dtype, torch.float32)
-    log_probs_tbv = outputs.ctc_btv.to(dtype).log_softmax(dim=-1).transpose(0, 1)
     ctc_b = F.ctc_loss(
-        log_probs_tbv,
+        outputs.ctc_btv.to(dtype).log_softmax(dim=-1).transpose(0, 1),
         tokens_bl,
         outputs.lengths_b,
         token_lengths_b,
