@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/python train.py hparams/mini.yaml $(ARGS)
 	@clip=$$(find data/mini/test-mini -name '*.flac' | sort | head -n 1); id=$$(basename $$clip .flac); \
 	echo "reference  $$(grep -h "^$$id " $$(dirname $$clip)/*.trans.txt)"; \
-	echo "transcript $$id $$($(BIN)/hyperconformer transcribe --model results/mini/7775/model $$clip)"
+	echo "transcript $$id $$($(BIN)/hyperconformer transcribe --model $$(ls -td results/mini/*/model | head -n 1) $$clip)"
 
 test: lint
 	$(PYTEST)

@@ -1,21 +1,28 @@
 """Train a recogniser, test it, and leave a model folder behind: the whole story of a recipe.
 
-python train.py hparams/mini.yaml [--key=value ...] [--device=cuda] [--precision=bf16] [--debug] [--test_only]
+python train.py RECIPE.yaml [--key=value ...] [--option ...]
+
+Recipes stand in hparams/; any key of one can be given here. Options of a run:
+  --device=cpu|cuda|cuda:1     --precision=fp32|bf16|fp16     --eval_precision=fp32|bf16|fp16
+  --debug                      a few short batches of everything, in a folder of its own
+  --test_only                  average the kept checkpoints and test again
+  --noprogressbar              --max_grad_norm=5.0
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-
-import speechbrain as sb
 
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.training.brain import ASRBrain
 from hyperconformer.training.checkpoints import load_average
+from hyperconformer.training.command import CommandLine
 from hyperconformer.training.corpus import make_tokenizer, prepare_splits, trainable
+from hyperconformer.training.experiment import open_folder
 from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
 from hyperconformer.training.searcher import make_searches
-from hyperconformer.training.settings import CommandLine, load_settings
+from hyperconformer.training.settings import load_settings
 from hyperconformer.training.setup import (
     check_hardware,
     make_model,
@@ -31,14 +38,17 @@ DEBUG_UTTERANCES = 16
 def train(line: CommandLine) -> Path:
     """Follow one recipe from its YAML to its model folder."""
     settings = load_settings(line.hparams_file, line.overrides)
+    debug = line.run_options.get("debug", False)
+    if debug and "output_folder" not in line.overrides:
+        settings = replace(settings, output_folder=f"{settings.output_folder}_debug")
     check_hardware(line.run_options)
     seed_everything(settings.seed)
     model = make_model(settings)
     show = not line.run_options.get("noprogressbar", False)
     splits = prepare_splits(settings, line.hparams_file, progress=show)
-    sb.create_experiment_directory(settings.output_folder, line.hparams_file, line.overrides)
+    open_folder(settings)
     tokenizer = make_tokenizer(settings, splits.train)
-    if line.run_options.get("debug"):
+    if debug:
         splits = splits.shortest(DEBUG_UTTERANCES)
 
     train_utterances = trainable(splits.train, tokenizer, settings)
@@ -64,7 +74,10 @@ def train(line: CommandLine) -> Path:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(print(__doc__))
     try:
         train(CommandLine.parse(sys.argv[1:]))
     except InputError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -16,8 +16,10 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
 
 def _transcribe(arguments: argparse.Namespace) -> int:
     """Print the text of each file; a file that cannot be read is reported and the rest goes on."""
-    from hyperconformer.inference.transcriber import Transcriber  # torch is slow to import
+    from hyperconformer.device import check_device  # torch is slow to import
+    from hyperconformer.inference.transcriber import Transcriber
 
+    check_device(arguments.device)
     transcriber = Transcriber.load(arguments.model, arguments.device)
     failures = 0
     for file in arguments.files:
@@ -32,7 +34,7 @@ def _transcribe(arguments: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "transcribe": (_transcribe, _add_transcribe, "audio files to text"),
+    "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
 }
 
 

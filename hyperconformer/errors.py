@@ -1,4 +1,6 @@
-"""The one exception that a person at the keyboard is meant to read."""
+"""What a person at the keyboard is meant to read when the input is bad."""
+
+import math
 
 
 class InputError(ValueError):
@@ -14,3 +16,31 @@ class InputError(ValueError):
         ...
     hyperconformer.errors.InputError: data_folder 'x' does not exist: point --data_folder at LibriSpeech
     """
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Refuse a number that is out of range, or none.
+
+    Parameters
+    ----------
+    name : str
+        What the number is.
+    value : float
+    low, high : float
+        Least and greatest legal value.
+
+    Raises
+    ------
+    ValueError
+        If it lies elsewhere.
+
+    Examples
+    --------
+    >>> check_range("dropout", 1.5, 0, 1)
+    Traceback (most recent call last):
+        ...
+    ValueError: dropout must lie between 0 and 1, got 1.5
+    """
+    if not low <= value <= high:
+        wanted = f"be at least {low}" if high == math.inf else f"lie between {low} and {high}"
+        raise ValueError(f"{name} must {wanted}, got {value}")

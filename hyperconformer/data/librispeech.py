@@ -243,9 +243,9 @@ def existing_folder(data_folder: Path | None) -> Path:
     >>> existing_folder(None)
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: data_folder is not set: point --data_folder at a copy of LibriSpeech
+    hyperconformer.errors.InputError: data_folder is not set: point --data_folder at ...
     """
-    remedy = "point --data_folder at a copy of LibriSpeech"
+    remedy = "point --data_folder at the folder that holds the splits"
     if data_folder is None:
         raise InputError(f"data_folder is not set: {remedy}")
     if not data_folder.is_dir():

@@ -1,8 +1,8 @@
 """Utterances to padded batches: read, change speed, encode the words, draw the masks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from hyperconformer.audio import read_audio
 from hyperconformer.constants import BEGIN, BLANK, END
 from hyperconformer.data.augment import SpecAugment, change_speed, keyed_rng
 from hyperconformer.data.sampler import BatchSampler, Draw
+from hyperconformer.errors import InputError
 from hyperconformer.features import frames_of
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Utterance
@@ -99,7 +100,7 @@ class Batch:
         return torch.where(positions > lengths, IGNORE, target)
 
 
-class SpeechDataset(Dataset[Example]):
+class SpeechDataset(Dataset[Example | InputError]):
     """Utterances by draw: what comes out depends on (seed, epoch, utterance) alone.
 
     Parameters
@@ -110,6 +111,8 @@ class SpeechDataset(Dataset[Example]):
         Keys the masks.
     augment : SpecAugment or None
         None for validation and test.
+    n_mels : int
+        Bands of the features that the masks are for.
 
     Examples
     --------
@@ -124,22 +127,26 @@ class SpeechDataset(Dataset[Example]):
         *,
         seed: int = 0,
         augment: SpecAugment | None = None,
+        n_mels: int = 80,
     ) -> None:
         self.utterances, self.tokenizer = list(utterances), tokenizer
-        self.seed, self.augment = seed, augment
+        self.seed, self.augment, self.n_mels = seed, augment, n_mels
 
     def __len__(self) -> int:
         """Number of utterances."""
         return len(self.utterances)
 
-    def __getitem__(self, draw: Draw) -> Example:
-        """Read one utterance."""
+    def __getitem__(self, draw: Draw) -> Example | InputError:
+        """Read one utterance; a fault of its audio is handed on to where it is said in one line."""
         utterance = self.utterances[draw.index]
-        samples = change_speed(read_audio(utterance.path), draw.speed)
+        try:
+            samples = change_speed(read_audio(utterance.path), draw.speed)
+        except InputError as error:
+            return error
         plan = np.zeros(0, dtype=np.int64)
         if self.augment is not None:
             rng = keyed_rng(self.seed, "masks", draw.epoch, utterance.id)
-            plan = self.augment.draw(rng, frames_of(len(samples)))
+            plan = self.augment.draw(rng, frames_of(len(samples)), self.n_mels)
         # A character that the training text lacked encodes to the blank, which no target may hold.
         tokens = [token for token in self.tokenizer.encode(utterance.words) if token != BLANK]
         return Example(utterance, samples, tokens, plan)
@@ -178,7 +185,35 @@ def collate(examples: Sequence[Example]) -> Batch:
     )
 
 
-def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: int = 0) -> "DataLoader[Example]":
+class Loader(DataLoader[Example | InputError]):
+    """A DataLoader whose workers report bad input in one line, without a traceback of their own.
+
+    Examples
+    --------
+    >>> broken = SpeechDataset([Utterance("a", 1.0, "no.wav", "1", "A")], tokenizer=None)
+    >>> next(iter(make_loader(broken, BatchSampler([1.0], max_batch_seconds=9))))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: ...no.wav...
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # the collate function makes batches
+        """Yield batches."""
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield cast(Batch, batch)
+
+
+def _collate_or_fault(examples: Sequence[Example | InputError]) -> Batch | InputError:
+    """Pad examples, or hand on the first fault among them."""
+    for example in examples:
+        if isinstance(example, InputError):
+            return example
+    return collate(cast(Sequence[Example], examples))
+
+
+def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: int = 0) -> Loader:
     """Batches of a data set in a sampler's order.
 
     Parameters
@@ -190,7 +225,7 @@ def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: i
 
     Returns
     -------
-    DataLoader
+    Loader
         Of :class:`Batch`.
 
     Examples
@@ -198,10 +233,10 @@ def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: i
     >>> len(make_loader(SpeechDataset([], tokenizer=None), BatchSampler([], max_batch_seconds=1)))
     0
     """
-    return DataLoader(
+    return Loader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=_collate_or_fault,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),

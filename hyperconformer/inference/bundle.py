@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
@@ -65,7 +65,8 @@ def save_bundle(
     draft.mkdir(parents=True)
     config = {"format": FORMAT, "sample_rate_hz": SAMPLE_RATE, "model": model.config.to_dict()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, draft / WEIGHTS)
+    # Not save_file, which leaves a file that only its owner may read.
+    (draft / WEIGHTS).write_bytes(save(weights))
     (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (draft / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (draft / CARD).write_text(card, encoding="utf-8")
@@ -111,6 +112,8 @@ training wrote
     """
     if not folder.is_dir():
         raise InputError(f"model '{folder}' is not a folder: give the 'model' folder that training wrote")
+    if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
+        raise InputError(f"model '{folder}' is the folder of a run: its model is '{folder / 'model'}'")
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
             raise InputError(f"model '{folder}' has no {name}: it is not a whole bundle, copy it again")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from hyperconformer.errors import check_range
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -28,6 +30,11 @@ class ModelConfig:
     n_mels, n_fft : int
         Mel bands, and points of the Fourier transform.
 
+    Raises
+    ------
+    ValueError
+        If a size is out of range.
+
     Examples
     --------
     >>> config = ModelConfig(output_neurons=1000, d_model=96)
@@ -50,8 +57,14 @@ class ModelConfig:
     n_fft: int = 400
 
     def __post_init__(self) -> None:
-        """JSON and YAML know lists, not tuples."""
+        """Refuse sizes that cannot be; JSON and YAML know lists, not tuples."""
         object.__setattr__(self, "frontend_channels", tuple(self.frontend_channels))
+        for name, low in (("output_neurons", 4), ("n_mels", 4), ("n_fft", 2)):
+            check_range(name, getattr(self, name), low)
+        for name in ("d_model", "nhead", "d_ffn", "kernel_size", "num_encoder_layers", "num_decoder_layers"):
+            check_range(name, getattr(self, name), 1)
+        check_range("frontend_channels", min(self.frontend_channels), 1)
+        check_range("transformer_dropout", self.transformer_dropout, 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.

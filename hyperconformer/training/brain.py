@@ -1,7 +1,8 @@
 """SpeechBrain's Brain around the recogniser: one step, one validation, one test."""
 
 import time
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import speechbrain as sb
 import torch
@@ -9,17 +10,17 @@ from speechbrain.nnet.schedulers import NoamScheduler
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from hyperconformer.data.pipeline import Batch, Example
-from hyperconformer.decoding.greedy import ctc_greedy
+from hyperconformer.data.augment import keyed_rng
+from hyperconformer.data.pipeline import Batch, Loader
+from hyperconformer.errors import InputError
 from hyperconformer.models.asr import ASR, Outputs
 from hyperconformer.nn.masks import padding_mask
 from hyperconformer.scoring import score
 from hyperconformer.text import Tokenizer
 from hyperconformer.training.log import log_epoch
 from hyperconformer.training.objectives import Loss, joint_loss
-from hyperconformer.training.searcher import Search
+from hyperconformer.training.searcher import Search, greedy_search
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
 
@@ -34,7 +35,7 @@ class ASRBrain(sb.Brain):
     model : ASR
     tokenizer : Tokenizer
     settings : Settings
-    train_loader : DataLoader
+    train_loader : Loader
         Of the training set; its sampler is told each epoch's number.
     run_options : dict
         Options of SpeechBrain's Brain, for instance ``{"device": "cpu"}``.
@@ -44,7 +45,7 @@ class ASRBrain(sb.Brain):
     epochs : EpochCounter
         What ``fit`` counts through; it resumes where the last checkpoint ended.
     searches : dict of str to callable
-        Searches of the next test, by name; greedy needs no entry.
+        Searches of the next validation or test, by name; greedy to begin with.
     decoded : dict of str to list
         What the last validation or test decoded, by search.
 
@@ -59,14 +60,16 @@ class ASRBrain(sb.Brain):
         model: ASR,
         tokenizer: Tokenizer,
         settings: Settings,
-        train_loader: "DataLoader[Example]",
+        train_loader: Loader,
         run_options: dict[str, Any],
     ) -> None:
         self.settings, self.tokenizer = settings, tokenizer
         self.epochs = EpochCounter(settings.number_of_epochs)
         self.schedule = NoamScheduler(settings.lr, settings.n_warmup_steps)
-        self.searches: dict[str, Search] = {}
+        self.searches: dict[str, Search] = {"greedy": partial(greedy_search, model)}
         self.decoded: dict[str, Pairs] = {}
+        self.last_rate, self.stage_start = 0.0, 0.0
+        self.train_stats: dict[str, float] = {}
         super().__init__(
             modules={"model": model},
             opt_class=lambda parameters: torch.optim.AdamW(
@@ -76,7 +79,7 @@ class ASRBrain(sb.Brain):
                 eps=settings.adam_eps,
                 weight_decay=settings.weight_decay,
             ),
-            hparams={"output_folder": settings.output_folder},
+            hparams={"output_folder": settings.output_folder, "skip_nonfinite_grads": True},
             run_opts=run_options,
             checkpointer=Checkpointer(
                 settings.folder / "save",
@@ -87,10 +90,8 @@ class ASRBrain(sb.Brain):
 
     @property
     def model(self) -> ASR:
-        """The recogniser, without what distributed training wraps around it."""
-        model = self.modules["model"]
-        unwrapped: ASR = getattr(model, "module", model)
-        return unwrapped
+        """The recogniser."""
+        return cast(ASR, self.modules["model"])
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
         """Samples to the logits of both heads; training masks the features in between."""
@@ -109,30 +110,30 @@ class ASRBrain(sb.Brain):
         return Outputs(self.model.ctc_head(memory_btd), attention, lengths_b)
 
     def _decode(self, batch: Batch, memory_btd: Tensor, lengths_b: Tensor) -> None:
-        padding = padding_mask(lengths_b, memory_btd.shape[1])
-        found = {"greedy": ctc_greedy(self.model.ctc_log_probs(memory_btd), padding)}
-        found |= {name: search(memory_btd, lengths_b) for name, search in self.searches.items()}
-        for name, hypotheses in found.items():
-            texts = (self.tokenizer.decode(hypothesis.tokens) for hypothesis in hypotheses)
+        for name, search in self.searches.items():
+            texts = (self.tokenizer.decode(found.tokens) for found in search(memory_btd, lengths_b))
             self.decoded.setdefault(name, []).extend(zip(batch.utterances, texts, strict=True))
 
     def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Tensor:
         """Logits and references to the scalar loss."""
-        batch = batch.to(self.device)
         loss: Loss = joint_loss(
             predictions,
-            batch.tokens_bl,
-            batch.token_lengths_b,
-            batch.decoder_target(),
+            batch.tokens_bl.to(self.device),
+            batch.token_lengths_b.to(self.device),
+            batch.decoder_target().to(self.device),
             ctc_weight=self.settings.ctc_weight,
             label_smoothing=self.settings.label_smoothing if stage == sb.Stage.TRAIN else 0.0,
         )
         return loss.mean
 
-    def on_fit_start(self) -> None:
-        """Resume from the latest checkpoint, if there is one."""
-        super().on_fit_start()
-        self.last_rate = 0.0
+    def check_loss_isfinite(self, loss: Tensor) -> None:
+        """Count losses that are not finite; their steps change nothing, and too many end the run."""
+        try:
+            super().check_loss_isfinite(loss)
+        except ValueError as error:
+            raise InputError(
+                f"{self.nonfinite_count} losses of this epoch were not finite: try a lower --lr, or fp32"
+            ) from error
 
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         """Set the learning rate of the step to come."""
@@ -140,7 +141,9 @@ class ASRBrain(sb.Brain):
             _, self.last_rate = self.schedule(self.optimizer)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Forget what the last stage decoded."""
+        """Forget what the last stage decoded; key the dropout of an epoch, so that it can be had again."""
+        if stage == sb.Stage.TRAIN:
+            torch.manual_seed(int(keyed_rng(self.settings.seed, "dropout", epoch or 0).integers(2**31)))
         self.decoded = {}
         self.stage_start = time.perf_counter()
 

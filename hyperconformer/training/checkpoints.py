@@ -1,9 +1,7 @@
 """What a run's checkpoints become once training is over."""
 
 import logging
-from functools import partial
 
-import torch
 from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
 
 from hyperconformer.errors import InputError
@@ -52,8 +50,6 @@ def load_average(model: ASR, checkpointer: Checkpointer, count: int) -> int:
         raise InputError(
             f"no checkpoint in '{checkpointer.checkpoints_dir}': train first, without --test_only"
         )
-    device = model.ctc_head.weight.device
-    load = partial(torch.load, map_location=device, weights_only=True)
-    model.load_state_dict(average_checkpoints(checkpoints, "model", parameter_loader=load))
+    model.load_state_dict(average_checkpoints(checkpoints, "model"))
     logger.info("Averaged %d checkpoints", len(checkpoints))
     return len(checkpoints)

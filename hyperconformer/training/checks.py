@@ -51,7 +51,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is types.UnionType:
         return any(_fits(value, argument) for argument in arguments)
     if origin in (list, tuple):
-        return isinstance(value, list | tuple) and all(_fits(item, arguments[0]) for item in value)
+        length = len(value) == len(arguments) if origin is tuple and isinstance(value, list | tuple) else True
+        return isinstance(value, list | tuple) and length and all(_fits(v, arguments[0]) for v in value)
     if origin is not None:
         return isinstance(value, Mapping)
     if isinstance(value, bool):
@@ -66,5 +67,6 @@ def _expected(hint: Any) -> str:
     if origin is types.UnionType:
         return " or ".join(map(_expected, arguments))
     if origin in (list, tuple):
-        return f"a list, each item {_expected(arguments[0])}"
+        count = f" of {len(arguments)}" if origin is tuple else ""
+        return f"a list{count}, each item {_expected(arguments[0])}"
     return "a mapping" if origin is not None else _NAMES[hint]

@@ -21,6 +21,10 @@ from hyperconformer.types import Utterance
 logger = logging.getLogger(__name__)
 
 LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
+LIBRISPEECH = {
+    *("train-clean-100", "train-clean-360", "train-other-500"),
+    *("dev-clean", "dev-other", "test-clean", "test-other"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Splits:
 
 
 def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
-    """Say how to come by the data of a recipe, in three commands to paste.
+    """Say how to come by the data of a recipe, in commands to paste.
 
     Parameters
     ----------
@@ -70,22 +74,21 @@ def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
     Examples
     --------
     >>> print(ways_to_data("x.yaml", ["dev-clean", "test-clean"]))
-    Three ways to go on:
-      a copy you have:  python train.py x.yaml --data_folder=/path/to/LibriSpeech
+    Ways to go on:
+      a copy you have:  python train.py x.yaml --data_folder=/path/to/data
       download one:     mkdir -p data && for s in dev-clean test-clean; do curl -L \
 https://www.openslr.org/resources/12/$s.tar.gz | tar -xz -C data; done && \
 python train.py x.yaml --data_folder=data/LibriSpeech
       needs no data:    python train.py hparams/mini.yaml
     """
     train = f"python train.py {hparams_file} --data_folder"
-    download = f"curl -L {LIBRISPEECH_URL}/$s.tar.gz | tar -xz -C data"
-    return (
-        "Three ways to go on:\n"
-        f"  a copy you have:  {train}=/path/to/LibriSpeech\n"
-        f"  download one:     mkdir -p data && for s in {' '.join(splits)}; do {download}; done && "
-        f"{train}=data/LibriSpeech\n"
-        "  needs no data:    python train.py hparams/mini.yaml"
-    )
+    ways = [f"  a copy you have:  {train}=/path/to/data"]
+    if set(splits) <= LIBRISPEECH:
+        fetch = f"curl -L {LIBRISPEECH_URL}/$s.tar.gz | tar -xz -C data"
+        loop = f"mkdir -p data && for s in {' '.join(splits)}; do {fetch}; done"
+        ways.append(f"  download one:     {loop} && {train}=data/LibriSpeech")
+    ways.append("  needs no data:    python train.py hparams/mini.yaml")
+    return "\n".join(["Ways to go on:", *ways])
 
 
 def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = True) -> Splits:
@@ -114,7 +117,7 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
     >>> prepare_splits(load_settings("hparams/hyperconformer.yaml", {}), "hparams/hyperconformer.yaml")
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: data_folder is not set: ... Three ways to go on: ...
+    hyperconformer.errors.InputError: data_folder is not set: ... Ways to go on: ...
     """
     if not settings.train_splits or not settings.test_splits:
         raise InputError("train_splits and test_splits need a split each: see the folders in data_folder")
@@ -136,7 +139,7 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
 
 
 def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
-    """Train the tokenizer on the training text, or take the one that this run already has.
+    """Train the tokenizer on the training text, or take the one that this run's checkpoints know.
 
     Parameters
     ----------
@@ -159,7 +162,7 @@ def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
     """
     path = settings.folder / "save" / "tokenizer.model"
     width = settings.model.output_neurons
-    if path.is_file():
+    if path.is_file() and any(path.parent.glob("CKPT*")):
         tokenizer = Tokenizer.load(path)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,10 @@ logger = logging.getLogger(__name__)
 Statistics = Mapping[str, float | int | None]
 
 
+def _short(value: float | None) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def log_epoch(path: Path, run: Statistics, *, train: Statistics, valid: Statistics) -> str:
     """Append an epoch to the log, and show it.
 
@@ -33,7 +37,7 @@ def log_epoch(path: Path, run: Statistics, *, train: Statistics, valid: Statisti
     """
     stages = (("", run), ("train ", train), ("valid ", valid))
     line = " - ".join(
-        ", ".join(f"{stage}{name}: {value:.4g}" for name, value in statistics.items())
+        ", ".join(f"{stage}{name}: {_short(value)}" for name, value in statistics.items())
         for stage, statistics in stages
     )
     with path.open("a", encoding="utf-8") as log:

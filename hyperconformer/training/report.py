@@ -6,6 +6,7 @@ from typing import Any
 from hyperconformer.models.asr import ASR
 from hyperconformer.scoring import report_row, score, write_wer
 from hyperconformer.training.brain import Pairs
+from hyperconformer.training.experiment import environment
 from hyperconformer.training.settings import Settings
 
 Metrics = dict[str, dict[str, dict[str, Any]]]
@@ -96,10 +97,13 @@ def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -
     return {
         "name": settings.name,
         "seed": settings.seed,
+        **environment(),
+        "mixer": settings.model.mixer,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": pieces,
         "output_neurons": settings.model.output_neurons,
         "train_splits": settings.train_splits,
+        "epochs": settings.number_of_epochs,
         "splits": metrics,
     }
 
@@ -118,20 +122,25 @@ def model_card(metrics: dict[str, Any]) -> str:
 
     Examples
     --------
-    >>> card = model_card({"name": "mini", "seed": 1, "parameters": 9, "tokens": 5, "output_neurons": 6,
-    ...                    "train_splits": ["train-mini"], "splits": {}})
+    >>> from hyperconformer.training.settings import load_settings
+    >>> settings = load_settings("hparams/mini.yaml", {})
+    >>> card = model_card(run_metrics(settings, ASR(settings.model), 40, {}))
     >>> card.splitlines()[0]
     '# mini'
     """
+    trained_on = ", ".join(metrics["train_splits"])
     return f"""# {metrics["name"]}
 
-A HyperConformer speech recogniser: {metrics["parameters"]:,} parameters, {metrics["tokens"]} tokens
-({metrics["output_neurons"]} output neurons), trained on {", ".join(metrics["train_splits"])} with
-seed {metrics["seed"]}.
+A speech recogniser: a Conformer encoder whose token mixer is `{metrics["mixer"]}`,
+{metrics["parameters"]:,} parameters, {metrics["tokens"]} tokens ({metrics["output_neurons"]} output neurons).
+Trained on {trained_on} for {metrics["epochs"]} epochs with seed {metrics["seed"]}.
 
 ```
 {closing_table(metrics["splits"])}
 ```
 
-Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac`
+`{metrics["command"]}`, commit {metrics["commit"] or "unknown"}, {metrics["hardware"]}, {metrics["date"]}.
+The intervals are drawn over speakers.
+
+Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac` (decodes greedily).
 """

@@ -1,6 +1,7 @@
 """Joint CTC/attention beam search: SpeechBrain's searcher around our decoder."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ from speechbrain.decoders.seq2seq import S2SBeamSearcher
 from torch import Tensor
 
 from hyperconformer.constants import BEGIN, BLANK, END
+from hyperconformer.decoding.greedy import ctc_greedy
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.decoder import DecoderState
+from hyperconformer.nn.masks import padding_mask
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Hypothesis
 
@@ -38,7 +41,7 @@ class _CachedSearcher(S2SBeamSearcher):
     ) -> tuple[Tensor, DecoderState, None]:
         state = self.decoder.start(enc_states, None) if memory is None else memory
         logits_bv, state = self.decoder.step(inp_tokens, state)
-        return logits_bv.log_softmax(dim=-1), state, None
+        return logits_bv.float().log_softmax(dim=-1), state, None
 
 
 class JointSearcher:
@@ -55,6 +58,8 @@ class JointSearcher:
         Share of CTC in the score.
     max_decode_ratio : float
         Most tokens per encoder frame.
+    length_normalization : bool
+        Rank by score per token.
 
     References
     ----------
@@ -70,7 +75,15 @@ class JointSearcher:
     2
     """
 
-    def __init__(self, model: ASR, *, beam_size: int, ctc_weight: float, max_decode_ratio: float) -> None:
+    def __init__(
+        self,
+        model: ASR,
+        *,
+        beam_size: int,
+        ctc_weight: float,
+        max_decode_ratio: float,
+        length_normalization: bool = False,
+    ) -> None:
         ctc = CTCScorer(ctc_fc=model.ctc_head, blank_index=BLANK, eos_index=END)
         self._search = _CachedSearcher(
             model,
@@ -78,7 +91,7 @@ class JointSearcher:
             max_decode_ratio=max_decode_ratio,
             beam_size=beam_size,
             using_eos_threshold=False,
-            length_normalization=True,
+            length_normalization=length_normalization,
             scorer=ScorerBuilder(full_scorers=[ctc], weights={"ctc": ctc_weight}),
         )
 
@@ -108,7 +121,7 @@ class JointSearcher:
 
 
 def make_searches(model: ASR, settings: Settings) -> dict[str, Search]:
-    """Build the searches that a recipe's test asks for beside greedy.
+    """Build the searches that a recipe's test asks for, in its order.
 
     Parameters
     ----------
@@ -125,15 +138,40 @@ def make_searches(model: ASR, settings: Settings) -> dict[str, Search]:
     >>> from hyperconformer.training.settings import load_settings
     >>> settings = load_settings("hparams/mini.yaml", {})
     >>> list(make_searches(ASR(settings.model), settings))
-    ['joint']
+    ['greedy', 'joint']
     """
-    if "joint" not in settings.decode:
-        return {}
-    return {
-        "joint": JointSearcher(
-            model,
-            beam_size=settings.beam_size,
-            ctc_weight=settings.ctc_weight_decode,
-            max_decode_ratio=settings.max_decode_ratio,
-        )
-    }
+    joint = JointSearcher(
+        model,
+        beam_size=settings.beam_size,
+        ctc_weight=settings.ctc_weight_decode,
+        max_decode_ratio=settings.max_decode_ratio,
+        length_normalization=settings.length_normalization,
+    )
+    legal: dict[str, Search] = {"greedy": partial(greedy_search, model), "joint": joint}
+    return {name: legal[name] for name in settings.decode}
+
+
+def greedy_search(model: ASR, memory_btd: Tensor, lengths_b: Tensor) -> list[Hypothesis]:
+    """Search greedily by CTC.
+
+    Parameters
+    ----------
+    model : ASR
+    memory_btd : Tensor, shape (B, T, D)
+        Encoder output.
+    lengths_b : Tensor, shape (B,), long
+        Its valid frames.
+
+    Returns
+    -------
+    list of Hypothesis
+
+    Examples
+    --------
+    >>> from hyperconformer.models.config import ModelConfig
+    >>> model = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2))
+    >>> len(greedy_search(model, torch.zeros(2, 6, 8), torch.tensor([6, 4])))
+    2
+    """
+    padding = padding_mask(lengths_b, memory_btd.shape[1])
+    return ctc_greedy(model.ctc_log_probs(memory_btd), padding)

@@ -1,35 +1,39 @@
-"""A recipe's YAML and command line, read into one checked object."""
+"""A recipe's YAML, read into one checked object."""
 
 import difflib
+import math
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hyperpyyaml import load_hyperpyyaml
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from hyperconformer.data.augment import SpecAugment
-from hyperconformer.errors import InputError
+from hyperconformer.errors import InputError, check_range
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import ModelType
 from hyperconformer.training.checks import check_type
 
-# What the command line takes beside the YAML's own keys, and SpeechBrain's Brain acts on.
-Precision = Literal["fp32", "bf16", "fp16"]
-RUN_OPTIONS = {
-    "device": str,
-    "precision": Precision,
-    "eval_precision": Precision,
-    "debug": bool,
-    "debug_batches": int,
-    "debug_epochs": int,
-    "test_only": bool,
-    "noprogressbar": bool,
-    "grad_accumulation_factor": int,
-    "max_grad_norm": float,
+SMALLEST = 1e-12
+RANGES = {
+    "seed": (0, math.inf),
+    "number_of_epochs": (1, math.inf),
+    "num_workers": (0, math.inf),
+    "max_batch_length": (SMALLEST, math.inf),
+    "max_utterance_length": (SMALLEST, math.inf),
+    "lr": (SMALLEST, math.inf),
+    "n_warmup_steps": (1, math.inf),
+    "adam_eps": (SMALLEST, math.inf),
+    "weight_decay": (0, math.inf),
+    "ctc_weight": (0, 1),
+    "label_smoothing": (0, 1),
+    "average_checkpoints": (1, math.inf),
+    "beam_size": (1, math.inf),
+    "ctc_weight_decode": (0, 1),
+    "max_decode_ratio": (SMALLEST, math.inf),
 }
 
 
@@ -65,7 +69,7 @@ class Settings:
         Best checkpoints kept, and averaged for the test.
     decode : list of {"greedy", "joint"}
         Searches for the test; the last one's WER is the run's result.
-    beam_size, ctc_weight_decode, max_decode_ratio
+    beam_size, ctc_weight_decode, max_decode_ratio, length_normalization
         Of the joint search.
     augment : SpecAugment
         The keys of the masks.
@@ -93,7 +97,7 @@ class Settings:
     max_utterance_length: float
     lr: float
     n_warmup_steps: int
-    adam_betas: list[float]
+    adam_betas: tuple[float, float]
     adam_eps: float
     weight_decay: float
     ctc_weight: float
@@ -104,81 +108,34 @@ class Settings:
     beam_size: int
     ctc_weight_decode: float
     max_decode_ratio: float
+    length_normalization: bool
     augment: SpecAugment
     model: ModelConfig
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail only later."""
+        for name, (low, high) in RANGES.items():
+            check_range(name, getattr(self, name), low, high)
+        check_range("speeds, in percent,", min(self.speeds, default=0), 1)
+        check_range("adam_betas", min(self.adam_betas), 0, 1)
+        if not self.decode:
+            raise ValueError("decode must name a search, for instance [greedy]")
 
     @property
     def folder(self) -> Path:
         """Where the run writes."""
         return Path(self.output_folder)
 
-
-@dataclass(frozen=True)
-class CommandLine:
-    """What ``train.py`` was asked to do.
-
-    Attributes
-    ----------
-    hparams_file : str
-    overrides : dict
-        Values for the YAML's keys.
-    run_options : dict
-        Options of SpeechBrain's Brain.
-
-    Examples
-    --------
-    >>> CommandLine.parse(["x.yaml", "--seed=3", "--debug"])
-    CommandLine(hparams_file='x.yaml', overrides={'seed': 3}, run_options={'debug': True})
-    """
-
-    hparams_file: str
-    overrides: dict[str, Any]
-    run_options: dict[str, Any]
-
-    @classmethod
-    def parse(cls, arguments: Sequence[str]) -> "CommandLine":
-        """Read ``FILE.yaml [--key=value | --key value | --flag] ...``; values are plain YAML.
-
-        Raises
-        ------
-        InputError
-            If the YAML file is missing, or an argument is neither an option nor its value.
-
-        Examples
-        --------
-        >>> CommandLine.parse(["x.yaml", "--data_folder=/a=b", "--speeds", "[90, 110]"]).overrides
-        {'data_folder': '/a=b', 'speeds': [90, 110]}
-        """
-        if not arguments or arguments[0].startswith("-"):
-            raise InputError("name a recipe first: python train.py hparams/mini.yaml [--key=value ...]")
-        values: dict[str, Any] = {}
-        pending = list(arguments[1:])
-        while pending:
-            argument = pending.pop(0)
-            if not argument.startswith("--"):
-                raise InputError(f"argument {argument!r} is not of the form --key=value")
-            key, equals, text = argument[2:].partition("=")
-            if not equals and pending and not pending[0].startswith("--"):
-                text = pending.pop(0)
-            elif not equals:
-                text = "true"
-            values[key] = _plain_value(key, text)
-        run_options = {key: values.pop(key) for key in list(values) if key in RUN_OPTIONS}
-        for key, value in run_options.items():
-            check_type(key, value, RUN_OPTIONS[key])
-        return cls(arguments[0], values, run_options)
+    def plain(self) -> dict[str, Any]:
+        """Every key of the recipe with its value, as a YAML file would have them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("augment", "model")}
+        return {**own, "adam_betas": list(self.adam_betas), **self.model.to_dict(), **asdict(self.augment)}
 
 
-def _plain_value(key: str, text: str) -> Any:
-    """Parse a command-line value as YAML without tags: an override must never run code."""
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise InputError(f"--{key}={text!r} is not a plain YAML value") from error
-
-
-def _flat(loaded: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(loaded: Any) -> dict[str, Any]:
     """Lift the keys of an included base to the top; the including file's own keys win."""
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f"a recipe is a mapping of keys to values, got {loaded!r}")
     own = {key: value for key, value in loaded.items() if key != "base"}
     return {**_flat(loaded["base"]), **own} if "base" in loaded else own
 
@@ -214,15 +171,14 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
     try:
         with open(hparams_file, encoding="utf-8") as stream:
             values = _flat(load_hyperpyyaml(stream)) | dict(overrides)
-    except YAMLError as error:
-        raise InputError(
-            f"recipe {hparams_file!r} is not valid YAML: {' '.join(str(error).split())}"
-        ) from error
+    except (YAMLError, OSError, ValueError, TypeError, AttributeError, ImportError) as error:
+        reason = " ".join(str(error).split("To suppress")[0].split())
+        raise InputError(f"recipe {hparams_file!r} is not valid: {reason}") from error
     own, sections = _legal_keys()
     legal = own | {key: hint for _, hints in sections.values() for key, hint in hints.items()}
     for key in values:
         if key not in legal:
-            raise InputError(_unknown(key, [*legal, *RUN_OPTIONS], hparams_file))
+            raise InputError(_unknown(key, list(legal), hparams_file))
     for key, hint in legal.items():
         if key not in values:
             raise InputError(f"recipe {hparams_file!r} has no {key!r}: give it there or as --{key}=...")
@@ -233,9 +189,13 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
             arguments[name] = section(**{key: values[key] for key in hints})
         except ValueError as error:
             raise InputError(f"recipe {hparams_file!r}: {error}") from error
+    arguments["adam_betas"] = tuple(arguments["adam_betas"])
     for key in ("name", "seed"):
         arguments["output_folder"] = arguments["output_folder"].replace(f"{{{key}}}", str(values[key]))
-    return Settings(**arguments)
+    try:
+        return Settings(**arguments)
+    except ValueError as error:
+        raise InputError(f"recipe {hparams_file!r}: {error}") from error
 
 
 def _legal_keys() -> tuple[dict[str, Any], dict[str, tuple[Any, dict[str, Any]]]]:
@@ -247,6 +207,7 @@ def _legal_keys() -> tuple[dict[str, Any], dict[str, tuple[Any, dict[str, Any]]]
 
 
 def _unknown(key: str, legal: Sequence[str], hparams_file: str) -> str:
-    close = difflib.get_close_matches(key, legal, n=1)
+    within = [name for name in legal if key in name]
+    close = within or difflib.get_close_matches(key, legal, n=1)
     remedy = f"did you mean {close[0]!r}?" if close else "see its base file for the keys there are"
     return f"recipe {hparams_file!r} has no setting {key!r}: {remedy}"

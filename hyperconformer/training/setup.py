@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from speechbrain.utils.distributed import infer_device
-from torch.utils.data import DataLoader
 
-from hyperconformer.data.pipeline import Example, SpeechDataset, make_loader
+from hyperconformer.data.pipeline import Loader, SpeechDataset, make_loader
 from hyperconformer.data.sampler import BatchSampler
+from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
 from hyperconformer.features import FeatureStatistics
 from hyperconformer.models.asr import ASR
@@ -22,9 +22,7 @@ from hyperconformer.types import Utterance
 STATISTICS_UTTERANCES = 1000
 
 
-def training_loader(
-    train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings
-) -> "DataLoader[Example]":
+def training_loader(train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings) -> Loader:
     """Load augmented training batches, in a new order every epoch.
 
     Parameters
@@ -35,7 +33,7 @@ def training_loader(
 
     Returns
     -------
-    DataLoader
+    Loader
         Of Batch.
 
     Examples
@@ -46,7 +44,9 @@ def training_loader(
     >>> loader.batch_sampler.speeds, loader.dataset.augment == settings.augment
     ((95, 100, 105), True)
     """
-    dataset = SpeechDataset(train, tokenizer, seed=settings.seed, augment=settings.augment)
+    dataset = SpeechDataset(
+        train, tokenizer, seed=settings.seed, augment=settings.augment, n_mels=settings.model.n_mels
+    )
     sampler = BatchSampler(
         [utterance.seconds for utterance in train],
         max_batch_seconds=settings.max_batch_length,
@@ -56,9 +56,7 @@ def training_loader(
     return make_loader(dataset, sampler, num_workers=_workers(settings))
 
 
-def plain_loader(
-    utterances: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings
-) -> "DataLoader[Example]":
+def plain_loader(utterances: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings) -> Loader:
     """Load batches as they were recorded, from long to short.
 
     Parameters
@@ -69,7 +67,7 @@ def plain_loader(
 
     Returns
     -------
-    DataLoader
+    Loader
         Of Batch.
 
     Examples
@@ -125,13 +123,9 @@ def check_hardware(run_options: Mapping[str, Any]) -> None:
         ...
     hyperconformer.errors.InputError: fp16 needs a GPU: use --precision=bf16, or --device=cuda
     """
-    device = run_options.get("device") or infer_device()
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(f"--device={device} is no device: use cpu, cuda or cuda:1") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device={device}: PyTorch finds no GPU here: use --device=cpu")
+    if "RANK" in os.environ:
+        raise InputError("several processes (torchrun) are not supported yet: run train.py with python alone")
+    kind = check_device(run_options.get("device") or infer_device())
     if kind == "cpu" and "fp16" in (run_options.get("precision"), run_options.get("eval_precision")):
         raise InputError("fp16 needs a GPU: use --precision=bf16, or --device=cuda")
 
@@ -162,7 +156,7 @@ def make_model(settings: Settings) -> ASR:
     """
     try:
         return ASR(settings.model)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InputError(str(error)) from error
 
 
@@ -199,5 +193,6 @@ def measure_features(
     chosen = random.Random(settings.seed).sample(list(train), min(STATISTICS_UTTERANCES, len(train)))
     statistics = FeatureStatistics(settings.model.n_mels)
     for batch in plain_loader(chosen, tokenizer, settings):
+        batch = batch.to(model.normalizer.mean.device)
         statistics.update(*model.log_mel(batch.samples_bs, batch.lengths_b))
     model.normalizer.set_statistics(statistics.mean.float(), statistics.std.float())

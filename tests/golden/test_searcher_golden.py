@@ -25,7 +25,8 @@ class Uncached(torch.nn.Module):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("beam", [1, 4])
-def test_same_hypotheses_and_scores(seed: int, beam: int) -> None:
+@pytest.mark.parametrize("normalise", [False, True])
+def test_same_hypotheses_and_scores(seed: int, beam: int, normalise: bool) -> None:
     torch.manual_seed(seed)
     config = ModelConfig(
         output_neurons=12, d_model=8, nhead=2, d_ffn=16, num_encoder_layers=1, num_decoder_layers=2
@@ -41,12 +42,15 @@ def test_same_hypotheses_and_scores(seed: int, beam: int) -> None:
         max_decode_ratio=1.0,
         beam_size=beam,
         using_eos_threshold=False,
+        length_normalization=normalise,
         scorer=ScorerBuilder(full_scorers=[ctc], weights={"ctc": 0.4}),
     )
     theirs.set_n_out = lambda: 12
     with torch.no_grad():
         tokens, _, scores, _ = theirs(memory, torch.ones(1))
-    ours = JointSearcher(model, beam_size=beam, ctc_weight=0.4, max_decode_ratio=1.0)
+    ours = JointSearcher(
+        model, beam_size=beam, ctc_weight=0.4, max_decode_ratio=1.0, length_normalization=normalise
+    )
     (hypothesis,) = ours(memory, torch.tensor([9]))
     assert hypothesis.tokens == tuple(tokens[0])
     assert hypothesis.score == pytest.approx(float(scores[0]), abs=1e-4)

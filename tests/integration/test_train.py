@@ -4,15 +4,20 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jiwer
 import pytest
+import torch
 
 from hyperconformer.data.manifest import read_manifest
 from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.transcriber import Transcriber
-from hyperconformer.training.settings import CommandLine
+from hyperconformer.mixers import MIXERS
+from hyperconformer.training.command import CommandLine
+from hyperconformer.training.objectives import joint_loss
 from train import train
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +95,56 @@ def test_testing_again_gives_the_same_and_deletes_nothing(run) -> None:
     assert sorted((out / "save").iterdir()) == checkpoints and len(log_of(out)) == 2
 
 
-@pytest.mark.parametrize("mixer", ["attention", "identity"])
+@pytest.mark.parametrize("change", ["--lr=0.001", "--mixer=identity", "--speeds=[100]"])
+def test_a_run_does_not_go_on_with_other_settings(run, change: str) -> None:
+    out = run()
+    record = (out / "hyperparams.yaml").read_text()
+    with pytest.raises(InputError, match=f"was trained with {change[2:].split('=')[0]}=.*another --name"):
+        run(change)
+    assert (out / "hyperparams.yaml").read_text() == record
+
+
+def test_debug_leaves_a_finished_run_alone(tiny_librispeech, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data_folder = tiny_librispeech(splits={"train-tiny": 12, "test-tiny": 3})
+    recipe = [str(ROOT / "hparams" / "digits.yaml"), f"--data_folder={data_folder}", *SMALL]
+    bundles = [train(CommandLine.parse([*recipe, *more])) for more in ([], ["--debug"])]
+    assert bundles == [Path("results/digits/7775/model"), Path("results/digits/7775_debug/model")]
+    assert len(log_of(Path("results/digits/7775"))) == 1
+
+
+def test_the_searches_are_reported_in_the_order_asked_for(run) -> None:
+    out = run("--decode=[joint, greedy]")
+    assert (out / "wer_test-tiny_joint.txt").is_file() and not (out / "wer_test-tiny_greedy.txt").exists()
+
+
+def test_a_loss_that_is_not_a_number_poisons_nothing(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def poisoned(*arguments, **options):
+        loss = joint_loss(*arguments, **options)
+        calls.append(1)
+        return replace(loss, ctc_b=loss.ctc_b * torch.nan) if len(calls) == 2 else loss
+
+    monkeypatch.setattr("hyperconformer.training.brain.joint_loss", poisoned)
+    model, _ = load_bundle(run() / "model")
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_audio_that_breaks_off_is_named_whoever_reads_it(
+    tiny_librispeech, tmp_path: Path, workers: int
+) -> None:
+    data_folder = tiny_librispeech(splits={"train-tiny": 12, "test-tiny": 3})
+    broken = sorted(data_folder.rglob("*.flac"))[-1]
+    broken.write_bytes(broken.read_bytes()[:400])
+    fixed = [f"--data_folder={data_folder}", f"--output_folder={tmp_path}/out", f"--num_workers={workers}"]
+    with pytest.raises(InputError, match=broken.name) as raised:
+        train(CommandLine.parse([str(ROOT / "hparams" / "digits.yaml"), *fixed, *SMALL]))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
 def test_debug_runs_every_mixer_in_half_precision(run, mixer: str) -> None:
     out = run(f"--mixer={mixer}", "--debug", "--precision=bf16", "--eval_precision=bf16")
     assert json.loads((out / "model" / "config.json").read_text())["model"]["mixer"] == mixer
@@ -108,8 +162,9 @@ def test_debug_runs_every_mixer_in_half_precision(run, mixer: str) -> None:
         (["--mixer_options={tide: true}"], "no option 'tide'"),
         (["--d_model=15"], "15"),
         (["--device=tpu0"], "tpu0"),
+        (["--mixer_options={hypernet_size: big}"], "big|str"),
         (["--precision=fp16"], "fp16 needs a GPU"),
-        (["--data_folder=/no/such"], "'/no/such' does not exist.*\n(.*\n){2}.*mini.yaml"),
+        (["--data_folder=/no/such"], "'/no/such' does not exist.*\n(.*\n)+.*mini.yaml"),
         (["--dev_splits=[train-tiny]"], "named twice"),
     ],
 )
@@ -121,7 +176,7 @@ def test_what_cannot_work_is_named(run, arguments: list[str], message: str) -> N
 def test_without_data_three_commands_are_shown_and_the_status_is_not_zero(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), str(ROOT / "hparams" / "hyperconformer.yaml")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == ""
+    assert done.returncode == 2 and done.stdout == ""
     lines = done.stderr.splitlines()
     assert lines[0].startswith("error: data_folder is not set")
     assert [("python train.py" in line) for line in lines] == [False, True, True, True]

@@ -63,6 +63,7 @@ def edit_config(bundle: Path, change) -> None:
         (lambda b: edit_config(b, lambda c: c.update(format="whisper")), "its format is 'whisper'"),
         (lambda b: edit_config(b, lambda c: c["model"].update(colour=1)), "no setting 'colour'"),
         (lambda b: edit_config(b, lambda c: c["model"].update(mixer="magic")), "mixer 'magic'"),
+        (lambda b: edit_config(b, lambda c: c["model"].update(nhead=0)), "nhead must be at least 1"),
         (lambda b: edit_config(b, lambda c: c["model"].update(d_ffn=48)), "model.safetensors cannot be used"),
         (lambda b: (b / "model.safetensors").write_bytes(b"\xff" * 100), "model.safetensors cannot be used"),
         (lambda b: (b / "tokenizer.model").write_bytes(b"?"), "not a SentencePiece model"),
@@ -88,6 +89,21 @@ def test_the_command_prints_text_and_reports_what_it_cannot_read(
     out, err = capsys.readouterr()
     assert out == f"{speech}: {expected.text}\n"
     assert err.startswith("error: ") and "no.wav" in err and err.count("\n") == 1
+
+
+def test_the_folder_of_a_run_points_to_its_model(bundle: Path) -> None:
+    with pytest.raises(InputError, match=f"its model is '{bundle}'"):
+        load_bundle(bundle.parent)
+
+
+def test_everyone_may_read_a_bundle(bundle: Path) -> None:
+    assert len({path.stat().st_mode for path in bundle.iterdir()}) == 1
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "mps"])
+def test_a_device_that_is_not_there_is_named(bundle: Path, device: str, capsys) -> None:
+    assert main(["transcribe", "--model", str(bundle), "--device", device, "a.wav"]) == 2
+    assert f"--device={device}" in capsys.readouterr().err
 
 
 def test_a_missing_model_ends_with_status_two(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,21 +1,29 @@
 """Encoder, decoder and the whole recogniser."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hyperconformer.data.augment import SpecAugment
 from hyperconformer.mixers.reference import reference
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.decoder import Decoder
 from hyperconformer.models.encoder import Encoder
 from hyperconformer.nn.positions import sinusoids
+from hyperconformer.training.settings import load_settings
 from tests.helpers import assert_same_with_gradients, randomise
 
 PAPER = 7_924_832
+ROOT = Path(__file__).parents[2]
+
+
+def recipe(name: str) -> ModelConfig:
+    return load_settings(str(ROOT / "hparams" / name), {}).model
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -23,11 +31,12 @@ def parameters(model: torch.nn.Module) -> int:
 
 
 def test_the_8m_system_has_no_more_parameters_than_the_papers() -> None:
-    assert parameters(ASR(ModelConfig(output_neurons=5000))) == PAPER
+    assert parameters(ASR(recipe("hyperconformer.yaml"))) == PAPER
 
 
 def test_the_equal_conformer_is_equal() -> None:
-    conformer = ASR(ModelConfig(output_neurons=5000, mixer="attention", d_ffn=496))
+    conformer = ASR(recipe("conformer.yaml"))
+    assert conformer.config.mixer == "attention"
     assert abs(parameters(conformer) / PAPER - 1) < 0.01
 
 
@@ -122,6 +131,17 @@ def test_config_refuses_unknown_keys_and_survives_json() -> None:
         ModelConfig.from_dict({"output_neurons": 9, "nheads": 4})
     config = ModelConfig(output_neurons=9, mixer_options={"tied": True}, frontend_channels=(8, 4))
     assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+def test_defaults_are_the_recipes() -> None:
+    assert ModelConfig(output_neurons=5000) == recipe("hyperconformer.yaml")
+    assert SpecAugment() == load_settings(str(ROOT / "hparams" / "hyperconformer.yaml"), {}).augment
+
+
+@pytest.mark.parametrize("key", ["nhead", "d_ffn", "num_encoder_layers", "num_decoder_layers", "kernel_size"])
+def test_impossible_sizes_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} must be at least 1, got 0"):
+        ModelConfig(output_neurons=9, **{key: 0})
 
 
 def test_dropout_is_off_in_evaluation() -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from hyperconformer.errors import InputError
-from hyperconformer.training.settings import CommandLine, load_settings
+from hyperconformer.training.command import CommandLine
+from hyperconformer.training.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "hparams").glob("*.yaml"))
@@ -58,6 +60,17 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"data_folder": 3}, "--data_folder must be a text or null"),
         ({"mixer_options": 3}, "--mixer_options must be a mapping"),
         ({"freq_masks": -1}, "freq_masks must not be negative"),
+        ({"n_warmup_steps": 0}, "n_warmup_steps must be at least 1, got 0"),
+        ({"average_checkpoints": 0}, "average_checkpoints must be at least 1"),
+        ({"beam_size": 0}, "beam_size must be at least 1"),
+        ({"lr": -1.0}, "lr must be at least"),
+        ({"ctc_weight": 3.0}, "ctc_weight must lie between 0 and 1, got 3"),
+        ({"speeds": []}, "speeds, in percent, must be at least 1"),
+        ({"decode": []}, "decode must name a search"),
+        ({"adam_betas": [0.9]}, "--adam_betas must be a list of 2"),
+        ({"frontend_channels": [64]}, "--frontend_channels must be a list of 2"),
+        ({"num_decoder_layers": 0}, "num_decoder_layers must be at least 1"),
+        ({"epochs": 3}, "did you mean 'number_of_epochs'"),
     ],
 )
 def test_wrong_overrides_are_named(overrides: dict, message: str) -> None:
@@ -86,10 +99,33 @@ def test_the_folder_of_a_run_follows_its_name_and_seed(recipe) -> None:
     assert load_settings(recipe(""), {"output_folder": "/elsewhere"}).output_folder == "/elsewhere"
 
 
-def test_broken_yaml_is_one_line(recipe) -> None:
-    with pytest.raises(InputError, match="not valid YAML") as raised:
-        load_settings(recipe("d_model: [64\n"), {})
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a\n- b\n",
+        "d_model: [64\n",
+        "base: 3\n",
+        "base: !include:no.yaml\n",
+        "d_model: !ref <no>\n",
+        "d_model: !new:no.such.Thing\n",
+        "seed: 1\nseed: 2\n",
+        "\udcff",
+    ],
+)
+def test_broken_recipes_are_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(InputError, match=f"recipe '{path}'") as raised:
+        load_settings(str(path), {})
     assert "\n" not in str(raised.value)
+
+
+def test_settings_come_back_from_the_file_that_a_run_writes(tmp_path: Path) -> None:
+    settings = load_settings(MINI, {"mixer_options": {"tied": True}})
+    with (tmp_path / "hyperparams.yaml").open("w") as stream:
+        YAML().dump(settings.plain(), stream)
+    assert load_settings(str(tmp_path / "hyperparams.yaml"), {}) == settings
 
 
 def test_a_recipe_that_lacks_a_key_says_so(tmp_path: Path) -> None:
