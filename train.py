@@ -50,6 +50,7 @@ def train(line: CommandLine) -> Path:
     tokenizer = make_tokenizer(settings, splits.train)
     if debug:
         splits = splits.shortest(DEBUG_UTTERANCES)
+    print(splits)
 
     train_utterances = trainable(splits.train, tokenizer, settings)
     train_loader = training_loader(train_utterances, tokenizer, settings)

@@ -39,13 +39,24 @@ class Splits:
 
     Examples
     --------
-    >>> Splits([], [], {"test-clean": []}).tests
-    {'test-clean': []}
+    >>> print(Splits([Utterance("a", 3600.0, "a.flac", "1", "A")], [], {"test-clean": []}))
+    train: 1 utterances, 1.00 h, 1 speakers
+    valid: 0 utterances, 0.00 h, 0 speakers
+    test-clean: 0 utterances, 0.00 h, 0 speakers
     """
 
     train: list[Utterance]
     valid: list[Utterance]
     tests: dict[str, list[Utterance]]
+
+    def __str__(self) -> str:
+        """A line a split: utterances, hours, speakers."""
+        lines = []
+        for name, utterances in {"train": self.train, "valid": self.valid, **self.tests}.items():
+            hours = sum(utterance.seconds for utterance in utterances) / 3600
+            speakers = len({utterance.speaker for utterance in utterances})
+            lines.append(f"{name}: {len(utterances)} utterances, {hours:.2f} h, {speakers} speakers")
+        return "\n".join(lines)
 
     def shortest(self, count: int) -> "Splits":
         """Keep a few short utterances of each, to see a run go through."""

@@ -59,10 +59,7 @@ def open_folder(settings: Settings) -> None:
     check_same_run(settings)
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
-        log = {"handlers": {"file_handler": {"filename": str(settings.folder / "log.txt")}}}
-        setup_logging(str(Path(sb.__file__).parent / "log-config.yaml"), log)
-        # What SpeechBrain says of itself would drown what a run says of its progress.
-        logging.getLogger("speechbrain").setLevel(logging.WARNING)
+        _start_log(settings.folder / "log.txt")
         with (settings.folder / HYPERPARAMS).open("w", encoding="utf-8") as stream:
             YAML().dump(settings.plain(), stream)
         facts = {**environment(), **versions()}
@@ -139,6 +136,23 @@ def versions() -> dict[str, str]:
     """
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
     return {"python": platform.python_version(), **dict(sorted(installed.items()))}
+
+
+def _start_log(path: Path) -> None:
+    """Log to a file, and in short to the console."""
+    changes = {
+        "handlers": {"file_handler": {"filename": str(path)}},
+        "formatters": {"console": {"format": "%(message)s"}},
+    }
+    setup_logging(str(Path(sb.__file__).parent / "log-config.yaml"), changes)
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_matters)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Whether the console shows it: what SpeechBrain says of itself would drown a run's progress."""
+    return not record.name.startswith("speechbrain") or record.levelno >= logging.WARNING
 
 
 def _commit() -> str:
