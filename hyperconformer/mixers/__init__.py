@@ -2,8 +2,22 @@
 
 from hyperconformer.mixers.attention import RotaryAttention
 from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.mixers.fourier import Fourier
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
+from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
 from hyperconformer.mixers.registry import MIXERS, make_mixer
+from hyperconformer.mixers.summary import SummaryMixing
 
-__all__ = ["MIXERS", "HyperMixing", "Identity", "RotaryAttention", "TokenMixer", "make_mixer"]
+__all__ = [
+    "MIXERS",
+    "Fourier",
+    "GatedMLP",
+    "HyperMixing",
+    "Identity",
+    "MLPMixer",
+    "RotaryAttention",
+    "SummaryMixing",
+    "TokenMixer",
+    "make_mixer",
+]

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from hyperconformer.mixers.attention import RotaryAttention
 from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.mixers.fourier import Fourier
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
+from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
+from hyperconformer.mixers.summary import SummaryMixing
 from hyperconformer.nn.positions import sinusoids
 
 
@@ -67,6 +70,58 @@ def _attention(mixer: RotaryAttention, x_td: Tensor) -> Tensor:
     return joined
 
 
+def _summary(mixer: SummaryMixing, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    head = d_model // mixer.num_heads
+
+    def transformed(t: int, second: bool) -> Tensor:
+        part = slice(head, 2 * head) if second else slice(0, head)
+        heads = []
+        for h in range(mixer.num_heads):
+            x = x_td[t, h * head : (h + 1) * head]
+            heads.append(F.gelu(x @ mixer.weight[h][:, part] + mixer.bias[h, 0, part]))
+        return torch.cat(heads)
+
+    mean = torch.stack([transformed(t, second=True) for t in range(frames)]).mean(0)
+    rows = [F.gelu(mixer.combine(torch.cat((transformed(t, second=False), mean)))) for t in range(frames)]
+    return torch.stack(rows)
+
+
+def _fourier(mixer: Fourier, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    rows = []
+    for f in range(frames):
+        cells = []
+        for d in range(d_model):
+            turns = [[f * t / frames + d * e / d_model for e in range(d_model)] for t in range(frames)]
+            waves = (2 * math.pi * torch.tensor(turns, dtype=x_td.dtype)).cos()
+            cells.append((x_td * waves).sum())
+        rows.append(torch.stack(cells))
+    return torch.stack(rows)
+
+
+def _mlp(mixer: MLPMixer, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    columns = []
+    for d in range(d_model):
+        heard = torch.stack([x_td[t, d] * mixer.weight_in[t] for t in range(frames)]).sum(0)
+        hidden = F.gelu(heard + mixer.bias_in)
+        cells = [hidden @ mixer.weight_out[:, t] + mixer.bias_out[t] for t in range(frames)]
+        columns.append(torch.stack(cells))
+    return torch.stack(columns, dim=-1)
+
+
+def _gmlp(mixer: GatedMLP, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    expanded = F.gelu(mixer.expand(x_td))
+    kept, gate = expanded[:, :d_model], mixer.norm(expanded[:, d_model:])
+    rows = []
+    for t in range(frames):
+        heard = torch.stack([mixer.weight[t, s] * gate[s] for s in range(frames)]).sum(0) + mixer.bias[t]
+        rows.append(mixer.project(kept[t] * heard))
+    return torch.stack(rows)
+
+
 def _identity(mixer: Identity, x_td: Tensor) -> Tensor:
     return x_td
 
@@ -74,6 +129,10 @@ def _identity(mixer: Identity, x_td: Tensor) -> Tensor:
 REFERENCES: dict[type[TokenMixer], Callable[..., Tensor]] = {
     HyperMixing: _hypermixing,
     RotaryAttention: _attention,
+    SummaryMixing: _summary,
+    Fourier: _fourier,
+    MLPMixer: _mlp,
+    GatedMLP: _gmlp,
     Identity: _identity,
 }
 

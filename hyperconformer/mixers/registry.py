@@ -5,12 +5,19 @@ from collections.abc import Mapping
 
 from hyperconformer.mixers.attention import RotaryAttention
 from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.mixers.fourier import Fourier
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
+from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
+from hyperconformer.mixers.summary import SummaryMixing
 
 MIXERS: Mapping[str, type[TokenMixer]] = {
     "hypermixing": HyperMixing,
     "attention": RotaryAttention,
+    "summary": SummaryMixing,
+    "fourier": Fourier,
+    "mlp": MLPMixer,
+    "gmlp": GatedMLP,
     "identity": Identity,
 }
 
@@ -47,7 +54,7 @@ def make_mixer(
     >>> make_mixer("atention", 8, 2)
     Traceback (most recent call last):
         ...
-    ValueError: mixer 'atention' is not one of attention, hypermixing, identity
+    ValueError: mixer 'atention' is not one of attention, fourier, gmlp, hypermixing, identity, mlp, summary
     """
     if name not in MIXERS:
         raise ValueError(f"mixer {name!r} is not one of {', '.join(sorted(MIXERS))}")

@@ -152,7 +152,7 @@ def make_model(settings: Settings) -> ASR:
     >>> make_model(load_settings("hparams/mini.yaml", {"mixer": "atention"}))
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: mixer 'atention' is not one of attention, hypermixing, identity
+    hyperconformer.errors.InputError: mixer 'atention' is not one of attention, ...
     """
     try:
         return ASR(settings.model)

@@ -76,6 +76,13 @@ def test_hypermixing_keeps_no_positions_in_its_checkpoint() -> None:
         (lambda: HyperMixing(8, 2, length_norm="log"), "length_norm 'log'"),
         (lambda: HyperMixing(8, 2, positions="learnt"), "positions 'learnt'"),
         (lambda: make_mixer("attention", 6, 2), "d_model 6"),
+        (lambda: make_mixer("summary", 9, 2), "d_model 9"),
+        (
+            lambda: make_mixer("mlp", 8, 2, {"max_frames": 5})(torch.zeros(1, 6, 8)),
+            "6 frames are",
+        ),
+        (lambda: make_mixer("gmlp", 8, 2, {"max_frames": 5})(torch.zeros(1, 6, 8)), "6 frames are more"),
+        (lambda: make_mixer("gmlp", 8, 2, {"max_frames": 0}), "max_frames must be at least 1"),
     ],
 )
 def test_wrong_dials_are_named(call, message: str) -> None:
