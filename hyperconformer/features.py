@@ -185,7 +185,7 @@ class FeatureStatistics:
     """Running mean and standard deviation of every band over the valid frames of many batches.
 
     Sums of squared deviations are merged pairwise in float64, so the result neither depends on the order of
-    the batches nor loses digits when the mean is large. Workers may count separately and ``merge`` later.
+    the batches nor loses digits when the mean is large.
 
     Parameters
     ----------
