@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.nn.masks import padding_mask, zero_padding
+from hyperconformer.nn.masks import padding_mask
 
 # Ten times the base-10 logarithm of a power is decibels; these two bound its range.
 MIN_POWER = 1e-10
@@ -390,4 +390,4 @@ class Normalizer(nn.Module):
         tensor([[[1., 1.]]])
         """
         normal_bfm = (features_bfm - self.mean) / self.std.clamp(min=MIN_STD_DB)
-        return zero_padding(normal_bfm, padding_mask(lengths, features_bfm.shape[1]))
+        return normal_bfm.masked_fill(padding_mask(lengths, features_bfm.shape[1]).unsqueeze(2), 0.0)

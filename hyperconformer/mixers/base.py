@@ -10,8 +10,8 @@ class TokenMixer(nn.Module):
 
     A mixer is built from ``d_model`` and ``num_heads`` and may take further keyword options.
     What it promises: padded frames are never heard (an utterance gives the same output alone and in
-    a batch) and the output at padded frames is zero. There is no query/key/value triple and there
-    are no attention weights.
+    a batch) as long as what they hold is finite, and the output there is zero. There is no query/key/value
+    triple and there are no attention weights.
 
     Examples
     --------

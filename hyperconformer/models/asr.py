@@ -82,6 +82,7 @@ class ASR(nn.Module):
             config.output_neurons, config.num_decoder_layers, d_model, nhead, config.d_ffn, dropout=dropout
         )
         self.apply(_initialise)
+        self.front_end.centre_projection()
 
     def features(self, samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, S) and their number (B,) -> normalised features (B, F, M) and their frames (B,)."""
@@ -91,7 +92,10 @@ class ASR(nn.Module):
     def encode_features(self, features_bfm: Tensor, frames_b: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, F, M) and their frames (B,) -> encoder output (B, T, D) and its frames (B,)."""
         x_btd, lengths_b = self.front_end(features_bfm, frames_b)
-        return self.encoder(x_btd, padding_mask(lengths_b, x_btd.shape[1])), lengths_b
+        padding = padding_mask(lengths_b, x_btd.shape[1])
+        # Looking costs nothing here; elsewhere it would wait for the device.
+        looks = x_btd.device.type == "cpu" and not torch.compiler.is_compiling()
+        return self.encoder(x_btd, None if looks and not padding.any() else padding), lengths_b
 
     def encode(self, samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, S) and their number (B,) -> encoder output (B, T, D) and its padding (B, T)."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperconformer.nn.attention import Attention
+from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
 from hyperconformer.nn.positions import sinusoids
 
@@ -90,8 +91,8 @@ class DecoderLayer(nn.Module):
         self.self_attention = Attention(d_model, nhead, dropout)
         self.norm_memory = nn.LayerNorm(d_model, eps=EPS)
         self.memory_attention = Attention(d_model, nhead, dropout)
-        self.feedforward = FeedForward(d_model, d_ffn, dropout=dropout, activation=nn.GELU, eps=EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.feedforward = FeedForward(d_model, d_ffn, dropout=dropout, activation="gelu", eps=EPS)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x_bld: Tensor, memory: KeysValues, visible: Tensor | None, prefix: KeysValues | None
@@ -119,10 +120,10 @@ class DecoderLayer(nn.Module):
         if prefix is not None:
             key, value = torch.cat((prefix[0], key), dim=2), torch.cat((prefix[1], value), dim=2)
         attended = self.self_attention(normed, key, value, causal=prefix is None)
-        x_bld = x_bld + self.dropout(attended)
+        x_bld = self.dropout.add(x_bld, attended)
         attended = self.memory_attention(self.norm_memory(x_bld), *memory, visible=visible)
-        x_bld = x_bld + self.dropout(attended)
-        return x_bld + self.feedforward(x_bld), (key, value)
+        x_bld = self.dropout.add(x_bld, attended)
+        return self.dropout.add(x_bld, self.feedforward(x_bld)), (key, value)
 
 
 class Decoder(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hyperconformer.mixers import make_mixer
 from hyperconformer.nn.convolution import ConvolutionModule
+from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
 from hyperconformer.nn.masks import zero_padding
 
@@ -49,20 +50,21 @@ class EncoderLayer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.feedforward1 = FeedForward(d_model, d_ffn, dropout=dropout, activation=nn.SiLU)
+        self.feedforward1 = FeedForward(d_model, d_ffn, dropout=dropout, activation="silu")
         self.norm_mixer = nn.LayerNorm(d_model)
         self.mixer = make_mixer(mixer, d_model, nhead, mixer_options)
-        self.dropout = nn.Dropout(dropout)
-        self.convolution = ConvolutionModule(d_model, kernel_size=kernel_size, dropout=dropout)
-        self.feedforward2 = FeedForward(d_model, d_ffn, dropout=dropout, activation=nn.SiLU)
+        self.dropout = Dropout(dropout)
+        self.convolution = ConvolutionModule(d_model, kernel_size=kernel_size)
+        self.feedforward2 = FeedForward(d_model, d_ffn, dropout=dropout, activation="silu")
         self.norm_out = nn.LayerNorm(d_model)
 
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D)."""
-        x_btd = x_btd + 0.5 * self.feedforward1(x_btd)
-        x_btd = x_btd + self.dropout(self.mixer(self.norm_mixer(x_btd), padding))
-        x_btd = x_btd + self.convolution(x_btd, padding)
-        out: Tensor = self.norm_out(x_btd + 0.5 * self.feedforward2(x_btd))
+        add = self.dropout.add
+        x_btd = add(x_btd, self.feedforward1(x_btd), 0.5)
+        x_btd = add(x_btd, self.mixer(self.norm_mixer(x_btd), padding))
+        x_btd = add(x_btd, self.convolution(x_btd, padding))
+        out: Tensor = self.norm_out(add(x_btd, self.feedforward2(x_btd), 0.5))
         return out
 
 

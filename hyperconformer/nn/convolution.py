@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.nn.masks import zero_padding
+from hyperconformer.nn.recompute import normed_linear
 
 
 class ConvolutionModule(nn.Module):
@@ -19,8 +20,6 @@ class ConvolutionModule(nn.Module):
         Feature size D.
     kernel_size : int
         Odd width of the depthwise convolution, in frames.
-    dropout : float
-        Probability on the output.
 
     Raises
     ------
@@ -34,11 +33,11 @@ class ConvolutionModule(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> ConvolutionModule(8, kernel_size=31, dropout=0.0)(torch.zeros(2, 5, 8), None).shape
+    >>> ConvolutionModule(8, kernel_size=31)(torch.zeros(2, 5, 8), None).shape
     torch.Size([2, 5, 8])
     """
 
-    def __init__(self, d_model: int, *, kernel_size: int, dropout: float) -> None:
+    def __init__(self, d_model: int, *, kernel_size: int) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd to stay centred on its frame, got {kernel_size}")
@@ -47,11 +46,23 @@ class ConvolutionModule(nn.Module):
         self.depthwise = nn.Conv1d(d_model, d_model, kernel_size, padding=kernel_size // 2, groups=d_model)
         self.norm_after = nn.LayerNorm(d_model)
         self.project = nn.Linear(d_model, d_model)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D)."""
-        gated = zero_padding(F.glu(self.gate(self.norm(x_btd)), dim=-1), padding)
-        mixed = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
-        out: Tensor = self.dropout(self.project(F.silu(self.norm_after(mixed))))
-        return out
+        gated = zero_padding(F.glu(normed_linear(self.norm, self.gate, x_btd), dim=-1), padding)
+        mixed = _depthwise(gated, self.depthwise.weight, self.depthwise.bias)
+        return normed_linear(self.norm_after, self.project, mixed, F.silu)
+
+
+def _depthwise(x_btd: Tensor, weight_d1k: Tensor, bias_d: Tensor | None) -> Tensor:
+    """Convolve each feature along time: (B, T, D) -> (B, T, D).
+
+    On a CPU a two-dimensional convolution that keeps features innermost is about twenty times faster.
+    """
+    features, _, width = weight_d1k.shape
+    if x_btd.device.type != "cpu":
+        x_bdt = F.conv1d(x_btd.transpose(1, 2), weight_d1k, bias_d, padding=width // 2, groups=features)
+        return x_bdt.transpose(1, 2)
+    x_bd1t = x_btd.unsqueeze(1).permute(0, 3, 1, 2)
+    mixed = F.conv2d(x_bd1t, weight_d1k.unsqueeze(2), bias_d, padding=(0, width // 2), groups=features)
+    return mixed.permute(0, 2, 3, 1).squeeze(1)
