@@ -7,6 +7,7 @@ from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
 from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
 from hyperconformer.mixers.registry import MIXERS, make_mixer
+from hyperconformer.mixers.relative import RelativeAttention
 from hyperconformer.mixers.summary import SummaryMixing
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "HyperMixing",
     "Identity",
     "MLPMixer",
+    "RelativeAttention",
     "RotaryAttention",
     "SummaryMixing",
     "TokenMixer",

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.masks import valid_lengths, zero_padding
 from hyperconformer.nn.positions import sinusoids
 
-LengthNorm = Literal["sqrt", "mean", "none"]
+Init = Literal["centred", "fan", "speechbrain"]
+LengthNorm = Literal["mean", "sqrt", "none"]
 Positions = Literal["sinusoid", "none"]
 
 
@@ -22,8 +24,9 @@ class HyperMixing(TokenMixer):
     and positions P, its hypernetworks write W1, W2 (T, K) frame by frame; the head gives
     W2 GELU(W1' X / n(T)), and a layer norm joins the heads.
 
-    n(T) is the length normalisation: without it the pre-activation grows with the utterance, and a model
-    trained on short ones meets long ones with other statistics.
+    A hypernetwork is a two-layer MLP with a linear second layer: W = Y V + 1 b', where Y (T, E) comes from
+    its GELU. So W1' X = V1' (Y1' X) + b1 (1' X) and W2 G = Y2 (V2 G) + 1 (b2' G): W1 and W2 are never
+    written down, and the work for a frame does not depend on K.
 
     Parameters
     ----------
@@ -35,10 +38,18 @@ class HyperMixing(TokenMixer):
         Hidden units of the token-mixing MLP over all heads; None means 4 D.
     tied : bool
         One hypernetwork writes both matrices (W2 = W1).
-    length_norm : {"sqrt", "mean", "none"}
-        n(T) = sqrt(T), T or 1, of the utterance's own length.
+    init : {"centred", "fan", "speechbrain"}
+        How weights start. ``fan``: by each head's own fan-in, biases zero. ``centred``: the same, the weights
+        of each unit sum to zero, so that what all features of a frame have in common (slow positions, the
+        mean of a GELU) is not heard and W2 differs from frame to frame; and the norm's gain is a half, as
+        with one a change of the input grows tenfold through ten layers. ``speechbrain``: as SpeechBrain 1.1.
+    length_norm : {"mean", "sqrt", "none"}
+        n(T) = T, sqrt(T) or 1, of the utterance's own length. Without it the GELU's input grows with the
+        utterance, and a model trained on short ones meets long ones with other statistics.
     positions : {"sinusoid", "none"}
         What is added to the hypernetworks' input.
+    dropout : float
+        Probability on the token-mixing MLP's hidden units.
 
     Raises
     ------
@@ -65,8 +76,10 @@ class HyperMixing(TokenMixer):
         *,
         hypernet_size: int | None = None,
         tied: bool = False,
-        length_norm: LengthNorm = "sqrt",
+        init: Init = "centred",
+        length_norm: LengthNorm = "mean",
         positions: Positions = "sinusoid",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         hypernet_size = 4 * d_model if hypernet_size is None else hypernet_size
@@ -74,81 +87,136 @@ class HyperMixing(TokenMixer):
             if size % num_heads:
                 raise ValueError(f"{name} {size} must be a multiple of num_heads {num_heads}")
         for name, value, legal in (
+            ("init", init, get_args(Init)),
             ("length_norm", length_norm, get_args(LengthNorm)),
             ("positions", positions, get_args(Positions)),
         ):
             if value not in legal:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(legal)}")
         self.num_heads, self.tied = num_heads, tied
-        self.length_norm, self.positions = length_norm, positions
+        self.init, self.length_norm, self.positions = init, length_norm, positions
         head, hidden, networks = d_model // num_heads, hypernet_size // num_heads, 1 if tied else 2
         self.weight_in = nn.Parameter(torch.empty(num_heads, head, networks * head))
         self.bias_in = nn.Parameter(torch.empty(num_heads, 1, networks * head))
         self.weight_out = nn.Parameter(torch.empty(networks, num_heads, head, hidden))
         self.bias_out = nn.Parameter(torch.empty(networks, num_heads, 1, hidden))
         self.norm = nn.LayerNorm(d_model)
+        self.dropout = Dropout(dropout)
         self.reset_parameters()
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw weights by each head's own fan-in (He before the GELU, Lecun after it); zero the biases."""
-        head = self.weight_in.shape[1]
-        for weight, variance in ((self.weight_in, 2 / head), (self.weight_out, 1 / head)):
-            bound = math.sqrt(3 * variance)
+        """Draw the weights anew as ``init`` says."""
+        self.norm.reset_parameters()
+        head, heads, hidden = self.weight_in.shape[1], self.num_heads, self.weight_out.shape[-1]
+        if self.init == "speechbrain":
+            # Xavier's formula, which takes the heads of these shapes for output channels.
+            for parameter, fans in (
+                (self.weight_in, head * (head + heads)),
+                (self.weight_out, head * (hidden + heads)),
+                (self.bias_in, head + heads),
+                (self.bias_out, hidden + heads),
+            ):
+                nn.init.normal_(parameter, std=math.sqrt(2 / fans))
+            return
+        # He before the GELU, LeCun after it; a centred column has one degree of freedom less.
+        centred = self.init == "centred" and head > 1
+        for weight, fan_axis, variance in ((self.weight_in, 1, 2 / head), (self.weight_out, 2, 1 / head)):
+            bound = math.sqrt(3 * variance * (head / (head - 1) if centred else 1))
             nn.init.uniform_(weight, -bound, bound)
+            if centred:
+                weight.sub_(weight.mean(dim=fan_axis, keepdim=True))
+        if self.init == "centred":
+            nn.init.constant_(self.norm.weight, 0.5)
         nn.init.zeros_(self.bias_in)
         nn.init.zeros_(self.bias_out)
-        self.norm.reset_parameters()
 
-    def hypernetworks(self, x_btd: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the token-mixing MLP.
+    def forward(self, x_btd: Tensor, padding: Tensor | None = None) -> Tensor:
+        """(B, T, D), padding (B, T) or None -> (B, T, D)."""
+        x_btd = zero_padding(x_btd, padding)
+        hidden_hbte = self._hidden(x_btd, slice(None)).chunk(len(self.weight_out), dim=-1)
+        mixed = self._mix(hidden_hbte[-1], hidden_hbte[0], x_btd, padding)
+        return zero_padding(mixed, padding)
+
+    def cross(
+        self,
+        queries_bld: Tensor,
+        keys_btd: Tensor,
+        query_padding: Tensor | None = None,
+        key_padding: Tensor | None = None,
+    ) -> Tensor:
+        """Let every query hear of all keys; ``cross(x, x)`` is ``forward(x)``.
+
+        The keys write W1 and are what it pools; the queries write W2, so they give the output its length.
 
         Parameters
         ----------
-        x_btd : Tensor, shape (B, T, D)
+        queries_bld : Tensor, shape (B, L, D)
+        keys_btd : Tensor, shape (B, T, D)
+            Their length T counts for the length normalisation.
+        query_padding, key_padding : Tensor, shapes (B, L) and (B, T), bool, or None
+            True at padded frames.
 
         Returns
         -------
-        tuple of Tensor, each of shape (H, B * T, K)
-            W1 and W2.
+        Tensor, shape (B, L, D)
+            Zero at padded queries.
+
+        References
+        ----------
+        Mai et al., HyperMixer, arXiv 2203.03691.
+
+        Examples
+        --------
+        >>> HyperMixing(8, 2).cross(torch.randn(1, 3, 8), torch.randn(1, 5, 8)).shape
+        torch.Size([1, 3, 8])
         """
-        if self.positions == "sinusoid":
-            x_btd = x_btd + sinusoids(0, x_btd.shape[1], x_btd.shape[2], x_btd)
-        frames_hne = self._heads(x_btd)
-        hidden = F.gelu(torch.baddbmm(self.bias_in, frames_hne, self.weight_in))
-        written = [
-            torch.baddbmm(bias, part, weight)
-            for part, weight, bias in zip(
-                hidden.chunk(len(self.weight_out), dim=-1), self.weight_out, self.bias_out, strict=True
-            )
-        ]
-        return written[0], written[-1]
+        keys_btd = zero_padding(keys_btd, key_padding)
+        head = self.weight_in.shape[1]
+        reading = self._hidden(zero_padding(queries_bld, query_padding), slice(-head, None))
+        mixed = self._mix(reading, self._hidden(keys_btd, slice(head)), keys_btd, key_padding)
+        return zero_padding(mixed, query_padding)
 
     def _heads(self, x_btd: Tensor) -> Tensor:
-        """(B, T, D) -> (H, B * T, E), contiguous for the batched products."""
-        heads_bthe: Tensor = x_btd.unflatten(-1, (self.num_heads, x_btd.shape[-1] // self.num_heads))
-        return heads_bthe.permute(2, 0, 1, 3).flatten(1, 2)
+        """(B, T, D) -> (H, B, T, E), a view."""
+        batch, frames, d_model = x_btd.shape
+        return x_btd.reshape(batch, frames, self.num_heads, d_model // self.num_heads).permute(2, 0, 1, 3)
+
+    def _hidden(self, x_btd: Tensor, units: slice) -> Tensor:
+        """First layer of the hypernetworks, both in one batched product: (B, T, D) -> (H, B, T, units)."""
+        batch, frames, d_model = x_btd.shape
+        if self.positions == "sinusoid":
+            x_btd = x_btd + sinusoids(0, frames, d_model, x_btd)
+        written_hne = torch.baddbmm(
+            self.bias_in[:, :, units], self._heads(x_btd).flatten(1, 2), self.weight_in[:, :, units]
+        )
+        hidden_hbtn: Tensor = F.gelu(written_hne).unflatten(1, (batch, frames))
+        return hidden_hbtn
+
+    def _mix(
+        self, reading_hble: Tensor, writing_hbte: Tensor, x_btd: Tensor, padding: Tensor | None
+    ) -> Tensor:
+        """The token-mixing MLP and the norm: (H, B, L, E), (H, B, T, E), masked (B, T, D) -> (B, L, D)."""
+        heads, batch = reading_hble.shape[:2]
+        # 1 / n(T) in two halves, before and after the sum over frames: float16 neither overflows nor fades.
+        scale_b = self._length_scale(x_btd, padding).sqrt()
+        x_btd = x_btd * scale_b[:, None, None]
+        writing_nte, x_nte = writing_hbte.flatten(0, 1), self._heads(x_btd).flatten(0, 1)
+        pooled_hbee = torch.bmm(writing_nte.transpose(1, 2), x_nte).unflatten(0, (heads, batch))
+        total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
+        weight1_h1ke, weight2_h1ek = self.weight_out[0].unsqueeze(1).mT, self.weight_out[-1].unsqueeze(1)
+        bias1_h1k1, bias2_h11k = self.bias_out[0].unsqueeze(1).mT, self.bias_out[-1].unsqueeze(1)
+        heard_hbke = weight1_h1ke @ pooled_hbee + bias1_h1k1 @ total_hb1e
+        active_hbke = self.dropout(F.gelu(heard_hbke * scale_b[:, None, None]))
+        told_nee = (weight2_h1ek @ active_hbke).flatten(0, 1)
+        offset_n1e = (bias2_h11k @ active_hbke).flatten(0, 1)
+        mixed_nle = torch.baddbmm(offset_n1e, reading_hble.flatten(0, 1), told_nee)
+        joined: Tensor = self.norm(mixed_nle.unflatten(0, (heads, batch)).permute(1, 2, 0, 3).flatten(2))
+        return joined
 
     def _length_scale(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
-        """1 / n(T) of each utterance, shape (B,)."""
-        lengths_b = valid_lengths(x_btd, padding).clamp(min=1).to(x_btd.dtype)
-        if self.length_norm == "none":
-            return torch.ones_like(lengths_b)
-        return lengths_b.rsqrt() if self.length_norm == "sqrt" else lengths_b.reciprocal()
-
-    def forward(self, x_btd: Tensor, padding: Tensor | None = None) -> Tensor:
-        """(B, T, D), padding (B, T) or None -> (B, T, D).
-
-        Masking X alone keeps padding out: its zeros drop out of W1' X, and what W2 writes at a
-        padded frame is masked at the end.
-        """
-        batch, frames, _ = x_btd.shape
-        x_btd = zero_padding(x_btd, padding)
-        write1, write2 = self.hypernetworks(x_btd)
-        x_nte = self._heads(x_btd).unflatten(1, (batch, frames)).flatten(0, 1)
-        write1_ntk = write1.unflatten(1, (batch, frames)).flatten(0, 1)
-        write2_ntk = write2.unflatten(1, (batch, frames)).flatten(0, 1)
-        pooled_nke = torch.bmm(write1_ntk.transpose(1, 2), x_nte)
-        scale_n = self._length_scale(x_btd, padding).to(pooled_nke.dtype).repeat(self.num_heads)
-        mixed_nte = torch.bmm(write2_ntk, F.gelu(pooled_nke * scale_n[:, None, None]))
-        heads_hbte = mixed_nte.unflatten(0, (self.num_heads, batch))
-        return zero_padding(self.norm(heads_hbte.permute(1, 2, 0, 3).flatten(2)), padding)
+        """1 / n(T) of each utterance, shape (B,), in the type of x."""
+        wide = torch.promote_types(x_btd.dtype, torch.float32)
+        lengths_b = valid_lengths(x_btd, padding).clamp(min=1).to(wide)
+        power = {"mean": -1.0, "sqrt": -0.5, "none": 0.0}[self.length_norm]
+        return lengths_b.pow(power).to(x_btd.dtype)

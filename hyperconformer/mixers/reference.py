@@ -13,6 +13,7 @@ from hyperconformer.mixers.fourier import Fourier
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
 from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
+from hyperconformer.mixers.relative import RelativeAttention
 from hyperconformer.mixers.summary import SummaryMixing
 from hyperconformer.nn.positions import sinusoids
 
@@ -64,6 +65,33 @@ def _attention(mixer: RotaryAttention, x_td: Tensor) -> Tensor:
         rows = []
         for t in range(frames):
             scores = [_turned(query[t], t) @ _turned(key[s], s) / math.sqrt(head) for s in range(frames)]
+            rows.append(torch.stack(scores).softmax(0) @ value)
+        heads.append(torch.stack(rows))
+    joined: Tensor = mixer.out(torch.cat(heads, dim=-1))
+    return joined
+
+
+def _distance(frames: int, dim: int, like: Tensor) -> Tensor:
+    """Sines and cosines of frames / 10000^(2i / D), in turns."""
+    angles = [frames / 10_000 ** (i / dim) for i in range(0, dim, 2)]
+    return like.new_tensor([f(angle) for angle in angles for f in (math.sin, math.cos)])
+
+
+def _relative(mixer: RelativeAttention, x_td: Tensor) -> Tensor:
+    frames, d_model = x_td.shape
+    head = d_model // mixer.num_heads
+    projected = mixer.query_key_value(x_td)
+    heads = []
+    for h in range(mixer.num_heads):
+        query, key, value = (projected[:, n * d_model + h * head :][:, :head] for n in range(3))
+        rows = []
+        for t in range(frames):
+            scores = []
+            for s in range(frames):
+                apart = mixer.position(_distance(abs(t - s), d_model, x_td))[h * head : (h + 1) * head]
+                content = (query[t] + mixer.content_bias[h]) @ key[s]
+                position = (query[t] + mixer.position_bias[h]) @ apart
+                scores.append((content + position) / math.sqrt(d_model))
             rows.append(torch.stack(scores).softmax(0) @ value)
         heads.append(torch.stack(rows))
     joined: Tensor = mixer.out(torch.cat(heads, dim=-1))
@@ -129,6 +157,7 @@ def _identity(mixer: Identity, x_td: Tensor) -> Tensor:
 REFERENCES: dict[type[TokenMixer], Callable[..., Tensor]] = {
     HyperMixing: _hypermixing,
     RotaryAttention: _attention,
+    RelativeAttention: _relative,
     SummaryMixing: _summary,
     Fourier: _fourier,
     MLPMixer: _mlp,

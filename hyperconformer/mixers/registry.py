@@ -9,11 +9,13 @@ from hyperconformer.mixers.fourier import Fourier
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
 from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
+from hyperconformer.mixers.relative import RelativeAttention
 from hyperconformer.mixers.summary import SummaryMixing
 
 MIXERS: Mapping[str, type[TokenMixer]] = {
     "hypermixing": HyperMixing,
     "attention": RotaryAttention,
+    "relative": RelativeAttention,
     "summary": SummaryMixing,
     "fourier": Fourier,
     "mlp": MLPMixer,
@@ -54,7 +56,8 @@ def make_mixer(
     >>> make_mixer("atention", 8, 2)
     Traceback (most recent call last):
         ...
-    ValueError: mixer 'atention' is not one of attention, fourier, gmlp, hypermixing, identity, mlp, summary
+    ValueError: mixer 'atention' is not one of attention, fourier, gmlp, hypermixing, identity, mlp, \
+relative, summary
     """
     if name not in MIXERS:
         raise ValueError(f"mixer {name!r} is not one of {', '.join(sorted(MIXERS))}")

@@ -1,0 +1,218 @@
+"""Folders of SpeechBrain's recipes to model bundles and back; nothing in them is ever run.
+
+Checkpoints are opened as tensors only; ``speechbrain_sources`` finds them and reads the YAML beside them.
+"""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hyperconformer.errors import InputError
+from hyperconformer.features import MIN_STD_DB
+from hyperconformer.inference.bundle import CONFIG, load_bundle, save_bundle
+from hyperconformer.inference.speechbrain_sources import (
+    FIXED,
+    MODELS,
+    NORMALIZER,
+    SETTINGS,
+    TOKENIZER,
+    Sources,
+    find_sources,
+    read_settings,
+)
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.speechbrain_compat import from_speechbrain, to_speechbrain
+from hyperconformer.text import Tokenizer
+
+N_FFT = 400
+# An imported model's statistics count as measured on so many frames: more training leaves them as they are.
+_MANY_FRAMES = 1_000_000_000
+
+
+def _whole(numbers: Mapping[str, float], name: str, given: int | None) -> int | None:
+    """A setting: as given, else as the recipe has it."""
+    return int(numbers[name]) if given is None and name in numbers else given
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Open a checkpoint as tensors and plain values; a tensor larger than its file is a trick."""
+    try:
+        # Files of old PyTorch versions are no archives and cannot be mapped.
+        found = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:
+        # The unpickler's own class of error lives in a module that nothing here may import.
+        raise InputError(
+            f"'{path}' cannot be opened as tensors ({_one_line(error)}): copy it again"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise InputError(f"'{path}' holds no named tensors: give a checkpoint of a SpeechBrain recipe")
+    for name, value in found.items():
+        if isinstance(value, Tensor) and value.numel() * value.element_size() > path.stat().st_size:
+            raise InputError(f"'{path}': tensor '{name}' is larger than its file, which cannot be trusted")
+    return dict(found)
+
+
+def _statistics(path: Path, n_mels: int) -> dict[str, Tensor]:
+    """Mean and deviation of every mel band."""
+    found = _load(path)
+    statistics = {}
+    for ours, theirs in (("normalizer.mean", "glob_mean"), ("normalizer.std", "glob_std")):
+        value = found.get(theirs)
+        if not isinstance(value, Tensor) or value.numel() != n_mels or not value.isfinite().all():
+            raise InputError(f"'{path}': {theirs} is not {n_mels} numbers: it needs norm_type global")
+        statistics[ours] = value.reshape(n_mels).float()
+    if (least := float(statistics["normalizer.std"].min())) < MIN_STD_DB:
+        raise InputError(f"'{path}': glob_std has {least:g}, less than real audio's {MIN_STD_DB:g} dB")
+    return statistics
+
+
+def _check_output(out: Path, folder: Path) -> None:
+    """A model folder may be replaced, nothing else."""
+    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise InputError(f"output '{out}' holds what is imported: give another folder")
+    if out.exists() and not (out / CONFIG).is_file() and (out.is_file() or any(out.iterdir())):
+        raise InputError(f"output '{out}' exists and is no model: give another folder")
+
+
+def import_folder(
+    folder: Path | str, out: Path | str, *, nhead: int | None = None, n_fft: int | None = None
+) -> Path:
+    """Turn what a SpeechBrain recipe left into a model bundle.
+
+    Parameters
+    ----------
+    folder : Path or str
+        See :func:`~hyperconformer.inference.speechbrain_sources.find_sources`.
+    out : Path or str
+        The bundle; a model that stood there is replaced.
+    nhead, n_fft : int or None
+        Heads and points of the Fourier transform; None takes those of ``hyperparams.yaml``, and without
+        that file the heads that the tensors show and 400 points.
+
+    Returns
+    -------
+    Path
+        The bundle.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, cannot be opened safely, or holds what no model here has.
+
+    Examples
+    --------
+    >>> import_folder("no/such/run", "model")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: 'no/such/run' is not a folder: give the output folder of a \
+SpeechBrain recipe
+    """
+    folder, out = Path(folder), Path(out)
+    sources = find_sources(folder)
+    _check_output(out, folder)
+    known = read_settings(sources.settings)
+    points = _whole(known, "n_fft", n_fft)
+    state = _load(sources.model)
+    try:
+        config, weights = from_speechbrain(
+            state, nhead=_whole(known, "nhead", nhead), n_fft=N_FFT if points is None else points
+        )
+    except InputError as error:
+        raise InputError(f"'{sources.model}': {error}") from error
+    weights |= _statistics(sources.normalizer, config.n_mels)
+    tokenizer = Tokenizer.load(sources.tokenizer)
+    expected = int(known.get("tokenizer_size", config.output_neurons))
+    if tokenizer.size != expected or expected > config.output_neurons:
+        raise InputError(
+            f"tokenizer '{sources.tokenizer}' has {tokenizer.size} tokens, the model {expected}: copy the "
+            "tokenizer that it was trained with"
+        )
+    model = ASR(config)
+    model.load_state_dict(weights)
+    metrics = {"imported_from": sources.checkpoint, "scores": dict(sources.scores)}
+    return save_bundle(out, model, tokenizer, metrics=metrics, card=_card(model, sources))
+
+
+def _card(model: ASR, sources: Sources) -> str:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return f"""# {sources.model.absolute().parent.name}
+
+A speech recogniser trained with SpeechBrain: a Conformer encoder whose token mixer is `{model.config.mixer}`,
+{parameters:,} parameters, {model.config.output_neurons} tokens. Imported from `{sources.checkpoint}`.
+
+Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac` (decodes greedily).
+"""
+
+
+def _their_statistics(model: ASR) -> dict[str, Any]:
+    """Content of ``normalizer.ckpt``; versions before 1.1 want the three empty tables."""
+    measured = {
+        "count": _MANY_FRAMES,
+        "glob_mean": model.normalizer.mean.clone(),
+        "glob_std": model.normalizer.std.clamp(min=MIN_STD_DB),
+    }
+    return measured | {f"spk_dict_{name}": {} for name in ("mean", "std", "count")}
+
+
+def export_folder(bundle: Path | str, out: Path | str) -> Path:
+    """Write a model bundle as SpeechBrain's recipes keep a model.
+
+    Parameters
+    ----------
+    bundle : Path or str
+        The model folder.
+    out : Path or str
+        A new folder for ``model.ckpt``, ``normalizer.ckpt``, ``tokenizer.ckpt`` and, with the sizes,
+        ``hyperparams.yaml``.
+
+    Returns
+    -------
+    Path
+        The new folder.
+
+    Raises
+    ------
+    InputError
+        If the bundle cannot be opened, SpeechBrain has no such model, or the folder is not new.
+
+    Examples
+    --------
+    >>> export_folder("no/such/model", "folder")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
+training wrote
+    """
+    bundle, out = Path(bundle), Path(out)
+    model, tokenizer = load_bundle(bundle)
+    try:
+        state = to_speechbrain(model)
+    except InputError as error:
+        raise InputError(f"model '{bundle}': {error}") from error
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise InputError(f"output '{out}' exists already: give a new folder")
+    sizes = {key: value for key, value in model.config.to_dict().items() if isinstance(value, int)}
+    lines = {**sizes, **FIXED, "tokenizer_size": tokenizer.size}
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        torch.save(state, draft / MODELS[0])
+        torch.save(_their_statistics(model), draft / NORMALIZER)
+        tokenizer.save(draft / TOKENIZER)
+        (draft / SETTINGS).write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+        if out.exists():
+            out.rmdir()
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return out
