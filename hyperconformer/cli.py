@@ -3,8 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hyperconformer import __version__
+from hyperconformer.bench import command as bench
 from hyperconformer.errors import InputError
 
 
@@ -33,8 +35,49 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _add_import_speechbrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", metavar="DIR", help="output folder of a SpeechBrain recipe, or one checkpoint"
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="model folder to write")
+    parser.add_argument("--nhead", type=int, metavar="N", help="heads, where the recipe's YAML is missing")
+    parser.add_argument("--n_fft", type=int, metavar="N", help="points of the Fourier transform, likewise")
+
+
+def _import_speechbrain(arguments: argparse.Namespace) -> int:
+    """Turn a SpeechBrain checkpoint into a model folder, and say which checkpoint it was."""
+    from hyperconformer.inference.speechbrain_folder import import_folder
+    from hyperconformer.inference.speechbrain_sources import find_sources
+
+    options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}
+    written = import_folder(arguments.folder, arguments.output, **options)
+    print(f"{find_sources(Path(arguments.folder)).describe()} -> {written}")
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("format", choices=["speechbrain"], help="what to write")
+    parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
+    parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    """Write a model folder in another program's format."""
+    from hyperconformer.inference.speechbrain_folder import export_folder
+
+    print(f"{arguments.model} -> {export_folder(arguments.model, arguments.output)}")
+    return 0
+
+
 COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
+    "bench": (bench.run, bench.add_arguments, "time and memory of mixers, encoder and training step"),
+    "import-speechbrain": (
+        _import_speechbrain,
+        _add_import_speechbrain,
+        "a SpeechBrain Conformer or HyperConformer to a model folder",
+    ),
+    "export": (_export, _add_export, "a model folder to SpeechBrain's checkpoint"),
 }
 
 

@@ -9,10 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from hyperconformer.inference.bundle import save_bundle
+from hyperconformer.inference.speechbrain_folder import export_folder
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.config import ModelConfig
+from hyperconformer.text import train_tokenizer
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.integration
+
+# Of two values of an option the last one counts.
+SMALL_BENCH = "--mixers identity --d_model 16 --heads 2 --batch_size 1 --repeats 1 --rounds 1"
+SMALLER = {
+    "mixer": "--frames 9",
+    "encoder": "--lengths 1 --layers 1",
+    "step": "--seconds 1 --layers 1 --decoder_layers 1",
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -50,6 +64,19 @@ def run(command: str, checkout: Path) -> str:
     return done.stdout
 
 
+def leave_speechbrain_run(folder: Path) -> None:
+    """Write what SpeechBrain's recipe would leave of a tiny HyperConformer."""
+    scratch = folder.parent
+    scratch.mkdir(parents=True)
+    words = train_tokenizer(["ONE TWO", "TWO ONE"], scratch / "tokenizer.model", output_neurons=12)
+    config = ModelConfig(
+        output_neurons=words.size, mixer_options={"length_norm": "none"}, d_model=16, nhead=2, d_ffn=64,
+        num_encoder_layers=1, num_decoder_layers=1,
+    )  # fmt: skip
+    bundle = save_bundle(scratch / "bundle", ASR(config), words, metrics={}, card="# Tiny\n")
+    export_folder(bundle, folder)
+
+
 def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
     librispeech = tiny_librispeech(
         splits={"train-clean-100": 4, "train-clean-360": 2, "train-other-500": 2, "dev-clean": 2}
@@ -72,6 +99,11 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
             small = "--output_folder=results/mini/7775 " if "mini.yaml" in real else ""
             small += "--debug --noprogressbar --beam_size=2 --max_decode_ratio=0.2 --num_workers=0"
             outputs[command] = run(f"{real} {small}", checkout)
+        elif command.startswith("hyperconformer import-speechbrain"):
+            leave_speechbrain_run(checkout / command.split()[2])
+            outputs[command] = run(command, checkout)
+        elif command.startswith("hyperconformer bench"):
+            outputs[command] = run(f"{command} {SMALL_BENCH} {SMALLER[command.split()[2]]}", checkout)
         else:
             clips = sorted((checkout / "data" / "mini" / "test-mini").rglob("*.flac"))
             shutil.copy(clips[0], checkout / "more.flac")

@@ -1,0 +1,260 @@
+"""What is measured: one case is one system at one length, and describes itself in JSON."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from hyperconformer.errors import InputError
+from hyperconformer.mixers import MIXERS
+from hyperconformer.models.config import ModelConfig
+
+UPSTREAM = "upstream:"
+# Each of SpeechBrain's token mixers for the Conformer, and which of ours is its counterpart.
+COUNTERPARTS = {"hypermixing": "hypermixing", "RelPosMHAXL": "attention", "RoPEMHA": "attention"}
+
+Kind = Literal["mixer", "encoder", "step"]
+Part = Literal["forward", "backward", "step"]
+Status = Literal["ok", "fails", "too long", "refused"]
+
+# What is timed of each kind: the backward part holds its forward pass too.
+PARTS: dict[Kind, tuple[Part, ...]] = {
+    "mixer": ("forward", "backward"),
+    "encoder": ("forward", "backward"),
+    "step": ("step",),
+}
+
+FRAMES_PER_SECOND = 25
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a system; as they stand, those of the paper's 8M recipe.
+
+    Attributes
+    ----------
+    d_model, heads, layers, decoder_layers : int
+    output_neurons : int
+        Tokens.
+    dropout : float
+
+    Examples
+    --------
+    >>> Sizes(d_model=16).d_ffn
+    64
+    """
+
+    d_model: int = 144
+    heads: int = 8
+    layers: int = 10
+    decoder_layers: int = 4
+    output_neurons: int = 5000
+    dropout: float = 0.1
+
+    @property
+    def d_ffn(self) -> int:
+        """Hidden size of the feed-forward networks and of the hypernetworks, 4 D."""
+        return 4 * self.d_model
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement, to be made by a process of its own.
+
+    Attributes
+    ----------
+    kind : {"mixer", "encoder", "step"}
+    system : str
+        A mixer's name, or ``upstream:`` and the name of SpeechBrain's.
+    part : {"forward", "backward", "step"}
+    seconds : float
+        Length of every utterance.
+    batch_size : int
+        Utterances.
+    device : str
+    precision : {"fp32", "bf16", "fp16"}
+    mode : {"eager", "compile"}
+    threads : int
+        Of the CPU.
+    repeats : int
+        Timed runs.
+    limit_seconds : float
+        The process is stopped after so long.
+    seed : int
+    sizes : Sizes
+
+    Examples
+    --------
+    >>> case = Case("mixer", "upstream:hypermixing", "forward", seconds=15.0, batch_size=8)
+    >>> case.frames, case.features, case.name, Case.from_json(case.to_json()) == case
+    (375, 1500, 'mixer upstream:hypermixing 15 s forward', True)
+    """
+
+    kind: Kind
+    system: str
+    part: Part
+    seconds: float
+    batch_size: int
+    device: str = "cpu"
+    precision: str = "fp32"
+    mode: str = "eager"
+    threads: int = 1
+    repeats: int = 10
+    limit_seconds: float = 600.0
+    seed: int = 0
+    sizes: Sizes = field(default_factory=Sizes)
+
+    @property
+    def frames(self) -> int:
+        """Encoder frames (40 ms) of an utterance."""
+        return max(1, round(FRAMES_PER_SECOND * self.seconds))
+
+    @property
+    def features(self) -> int:
+        """Feature frames (10 ms) of an utterance."""
+        return 4 * self.frames
+
+    @property
+    def is_upstream(self) -> bool:
+        """Whether SpeechBrain's code is measured."""
+        return self.system.startswith(UPSTREAM)
+
+    @property
+    def mixer(self) -> str:
+        """The mixer's name, ours or SpeechBrain's."""
+        return self.system.removeprefix(UPSTREAM)
+
+    @property
+    def device_type(self) -> str:
+        """The device without its number."""
+        return self.device.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        mode = "" if self.mode == "eager" else f" {self.mode}"
+        return f"{self.kind} {self.system} {self.seconds:g} s {self.part}{mode}"
+
+    def config(self) -> ModelConfig:
+        """Describe our model of this case."""
+        sizes = self.sizes
+        return ModelConfig(
+            output_neurons=sizes.output_neurons,
+            mixer=self.mixer,
+            d_model=sizes.d_model,
+            nhead=sizes.heads,
+            d_ffn=sizes.d_ffn,
+            num_encoder_layers=sizes.layers,
+            num_decoder_layers=sizes.decoder_layers,
+            transformer_dropout=sizes.dropout,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Case":
+        """Read it back."""
+        values = json.loads(text)
+        return cls(**{**values, "sizes": Sizes(**values["sizes"])})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the process of a case found.
+
+    Attributes
+    ----------
+    case : Case
+    status : {"ok", "fails", "too long", "refused"}
+        ``refused``: the system is not correct, so its speed is of no interest.
+    note : str
+        One line about what is not ok.
+    times_ms : tuple of float
+        Every timed run.
+    peak_bytes : int or None
+        Most memory in use during a run: on a GPU all of it, on a CPU what the run added.
+    saved_bytes : int or None
+        What the forward pass kept for the backward pass, weights and inputs not counted.
+    parameters : int or None
+
+    Examples
+    --------
+    >>> Outcome(Case("step", "attention", "step", seconds=1.0, batch_size=2), "fails", "out of memory").note
+    'out of memory'
+    """
+
+    case: Case
+    status: Status
+    note: str = ""
+    times_ms: tuple[float, ...] = ()
+    peak_bytes: int | None = None
+    saved_bytes: int | None = None
+    parameters: int | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON, without the case."""
+        values = asdict(self)
+        del values["case"]
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, case: Case, text: str) -> "Outcome":
+        """Read it back."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(case, **{**values, "times_ms": tuple(values["times_ms"])})
+
+
+def max_frames(system: str) -> int | None:
+    """Look up the longest utterance that a system takes by its own default.
+
+    Parameters
+    ----------
+    system : str
+        A mixer's name, or an upstream one.
+
+    Returns
+    -------
+    int or None
+        Frames of 40 ms; None where a mixer has no such option.
+
+    Examples
+    --------
+    >>> max_frames("mlp"), max_frames("hypermixing"), max_frames("upstream:hypermixing")
+    (1500, None, None)
+    """
+    if system not in MIXERS:
+        return None
+    option = inspect.signature(MIXERS[system]).parameters.get("max_frames")
+    return None if option is None else int(option.default)
+
+
+def check_systems(systems: Sequence[str], *, upstream_installed: bool) -> None:
+    """Refuse systems that do not exist or are not installed.
+
+    Parameters
+    ----------
+    systems : sequence of str
+    upstream_installed : bool
+        Whether SpeechBrain can be imported.
+
+    Raises
+    ------
+    InputError
+        If one is neither a mixer nor one of SpeechBrain's.
+
+    Examples
+    --------
+    >>> check_systems(["upstream:fourier"], upstream_installed=True)
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --mixers upstream:fourier: choose from hypermixing, ...
+    """
+    legal = [*MIXERS, *(UPSTREAM + name for name in COUNTERPARTS)]
+    for system in systems:
+        if system not in legal:
+            raise InputError(f"--mixers {system}: choose from {', '.join(legal)}")
+        if system.startswith(UPSTREAM) and not upstream_installed:
+            raise InputError(f"--mixers {system}: SpeechBrain is not installed: pip install speechbrain")

@@ -1,0 +1,239 @@
+"""Is the system correct that is to be measured? The speed of a wrong one is of no interest."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hyperconformer.bench.cases import COUNTERPARTS, Case
+from hyperconformer.bench.workload import Workload, build
+from hyperconformer.mixers import TokenMixer, make_mixer
+from hyperconformer.mixers.reference import reference
+from hyperconformer.models.asr import ASR
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Root mean square of a difference over that of the truth, for two ways to one result at each precision;
+# in fp32 the convolutions of a GPU round to TF32.
+TOLERANCES = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2}
+EXACT = 1e-9
+
+REFERENCE_FRAMES = 4
+SHORT_SECONDS = 0.48
+# SpeechBrain's relative positions have weights that rotations do without.
+PARAMETERS_WITHIN = 0.3
+
+
+class CheckFailed(Exception):
+    """A system is not what it should be; the message says by how much.
+
+    Examples
+    --------
+    >>> str(CheckFailed("mixer attention: outputs differ from the reference by 0.1"))
+    'mixer attention: outputs differ from the reference by 0.1'
+    """
+
+
+def difference(ours: Tensor, truth: Tensor) -> float:
+    """Compare two tensors by the root mean square of their difference, relative to the second's.
+
+    Parameters
+    ----------
+    ours, truth : Tensor
+        Of one shape.
+
+    Returns
+    -------
+    float
+        Infinite where a value is not finite.
+
+    Examples
+    --------
+    >>> difference(torch.tensor([3.0, 5.0]), torch.tensor([3.0, 4.0]))
+    0.2
+    >>> difference(torch.tensor([float("nan")]), torch.zeros(1))
+    inf
+    """
+    ours, truth = ours.detach().double(), truth.detach().double()
+    if not bool(ours.isfinite().all()):
+        return float("inf")
+    return float((ours - truth).norm() / truth.norm().clamp(min=1e-12))
+
+
+def autocast(case: Case) -> torch.autocast:
+    """Compute as a training step of the case's precision does.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    context manager
+
+    Examples
+    --------
+    >>> case = Case("mixer", "identity", "forward", seconds=1.0, batch_size=1, precision="bf16")
+    >>> with autocast(case):
+    ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+    torch.bfloat16
+    """
+    dtype = PRECISIONS[case.precision]
+    return torch.autocast(case.device_type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def _outputs_and_gradients(
+    mixer: TokenMixer, run: Callable[[Tensor], Tensor], x: Tensor, weights: Tensor
+) -> list[Tensor]:
+    probe = x.clone().requires_grad_()
+    out = run(probe)
+    inputs = [probe, *mixer.parameters()]
+    gradients = torch.autograd.grad((out * weights).sum(), inputs, allow_unused=True)
+    return [out, *(torch.zeros_like(i) if g is None else g for g, i in zip(gradients, inputs, strict=True))]
+
+
+def check_mixer(case: Case) -> None:
+    """Hold one of our mixers against its slow reference, outputs and gradients, in float64.
+
+    Parameters
+    ----------
+    case : Case
+        Of one of our mixers; its sizes are used, its length is not.
+
+    Raises
+    ------
+    CheckFailed
+        If they differ.
+
+    Examples
+    --------
+    >>> check_mixer(Case("mixer", "summary", "forward", seconds=1.0, batch_size=1))
+    """
+    sizes = case.sizes
+    mixer = make_mixer(case.mixer, sizes.d_model, sizes.heads).double()
+    with torch.no_grad():
+        # Zero biases and unit gains could hide a mistake.
+        for parameter in mixer.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    x, weights = torch.randn(2, 1, REFERENCE_FRAMES, sizes.d_model, dtype=torch.float64)
+    ours = _outputs_and_gradients(mixer, mixer, x, weights)
+    truth = _outputs_and_gradients(mixer, lambda x: reference(mixer, x[0]).unsqueeze(0), x, weights)
+    names = ["outputs", "gradients of the input", *(f"gradients of {n}" for n, _ in mixer.named_parameters())]
+    for name, one, other in zip(names, ours, truth, strict=True):
+        if (off := difference(one, other)) > EXACT:
+            raise CheckFailed(f"{case.name}: {name} differ from the reference by {off:.1e} of their size")
+
+
+def check_padding(case: Case) -> None:
+    """See that an utterance gives the same encoder output alone and in a padded batch.
+
+    Parameters
+    ----------
+    case : Case
+        Of one of our mixers; its sizes, precision and device are used, its length is not.
+
+    Raises
+    ------
+    CheckFailed
+        If the two differ by more than the precision's rounding.
+
+    Examples
+    --------
+    >>> from hyperconformer.bench.cases import Sizes
+    >>> small = Sizes(d_model=16, heads=2, layers=1)
+    >>> check_padding(Case("encoder", "summary", "forward", seconds=1.0, batch_size=1, sizes=small))
+    """
+    model = ASR(case.config()).to(case.device).eval()
+    features_bfm = torch.randn(2, 48, model.config.n_mels, device=case.device)
+    frames_b = torch.tensor([48, 29], device=case.device)
+    with torch.inference_mode(), autocast(case):
+        batched, lengths_b = model.encode_features(features_bfm, frames_b)
+        alone, _ = model.encode_features(features_bfm[1:, :29], frames_b[1:])
+    own = batched[1:, : int(lengths_b[1])]
+    if own.shape != alone.shape or (off := difference(own, alone)) > TOLERANCES[case.precision]:
+        raise CheckFailed(f"{case.name}: an utterance differs alone and in a padded batch by {off:.1e}")
+
+
+def check_upstream(case: Case) -> None:
+    """See that SpeechBrain's system was built as ours: finite, of one shape, of about as many weights.
+
+    Parameters
+    ----------
+    case : Case
+        Of one of SpeechBrain's mixers; its sizes, precision and device are used, its length is not.
+
+    Raises
+    ------
+    CheckFailed
+        If it was not.
+
+    Examples
+    --------
+    >>> check_upstream(Case("mixer", "upstream:hypermixing", "forward", seconds=1.0, batch_size=1))
+    """
+    short = replace(case, seconds=SHORT_SECONDS, batch_size=2)
+    theirs, ours = build(short), build(replace(short, system=COUNTERPARTS[case.mixer]))
+    with torch.no_grad(), autocast(case):
+        their_out, our_out = theirs.forward(), ours.forward()
+    if their_out.shape != our_out.shape:
+        raise CheckFailed(f"{case.name}: shape {tuple(their_out.shape)}, not {tuple(our_out.shape)} as ours")
+    if not bool(their_out.isfinite().all()):
+        raise CheckFailed(f"{case.name}: the output is not finite")
+    if abs(theirs.parameters / ours.parameters - 1) > PARAMETERS_WITHIN:
+        raise CheckFailed(f"{case.name}: {theirs.parameters} weights, far from our {ours.parameters}")
+
+
+def check_compiled(case: Case, load: Workload, run: Callable[[], Tensor]) -> None:
+    """Hold the compiled forward pass against the eager one.
+
+    Parameters
+    ----------
+    case : Case
+    load : Workload
+        In evaluation mode.
+    run : callable
+        Its forward pass, compiled.
+
+    Raises
+    ------
+    CheckFailed
+        If they differ by more than the precision's rounding.
+
+    Examples
+    --------
+    >>> case = Case("mixer", "identity", "forward", seconds=1.0, batch_size=1)
+    >>> load = build(case)
+    >>> check_compiled(case, load, lambda: 2 * load.forward())
+    Traceback (most recent call last):
+        ...
+    hyperconformer.bench.checks.CheckFailed: mixer identity 1 s forward: compiled and eager differ by 1.0e+00
+    """
+    with torch.no_grad(), autocast(case):
+        off = difference(run(), load.forward())
+    if off > TOLERANCES[case.precision]:
+        raise CheckFailed(f"{case.name}: compiled and eager differ by {off:.1e}")
+
+
+def check(case: Case) -> None:
+    """Check whatever there is to check of a case.
+
+    Parameters
+    ----------
+    case : Case
+
+    Raises
+    ------
+    CheckFailed
+        If the system is not correct.
+
+    Examples
+    --------
+    >>> check(Case("mixer", "identity", "forward", seconds=1.0, batch_size=1))
+    """
+    torch.manual_seed(case.seed)
+    if case.is_upstream:
+        check_upstream(case)
+        return
+    check_mixer(case)
+    if case.kind != "mixer":
+        check_padding(case)

@@ -1,0 +1,67 @@
+"""The process of one case: its JSON on standard input, what was found as the last line of standard output."""
+
+import contextlib
+import sys
+
+import torch
+
+from hyperconformer.bench.cases import Case, Outcome, Status
+from hyperconformer.bench.checks import CheckFailed, check
+from hyperconformer.bench.measure import measure
+
+LONGEST_NOTE = 160
+
+
+def _one_line(error: BaseException) -> str:
+    message = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {message}"[:LONGEST_NOTE]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """A GPU says so by type; a CPU in words."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def examine(case: Case) -> Outcome:
+    """Check a case, then measure it; whatever goes wrong becomes part of the answer.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    Outcome
+
+    Examples
+    --------
+    >>> examine(Case("mixer", "identity", "forward", seconds=1.0, batch_size=1, repeats=3)).status
+    'ok'
+    """
+    torch.set_num_threads(case.threads)
+    try:
+        check(case)
+    except CheckFailed as error:
+        return Outcome(case, "refused", str(error))
+    except Exception as error:
+        status: Status = "fails" if _out_of_memory(error) else "refused"
+        return Outcome(case, status, f"{case.name}: the check fails: {_one_line(error)}")
+    try:
+        return measure(case)
+    except CheckFailed as error:
+        return Outcome(case, "refused", str(error))
+    except Exception as error:
+        return Outcome(case, "fails", "out of memory" if _out_of_memory(error) else _one_line(error))
+
+
+def main() -> None:
+    """Answer one case."""
+    case = Case.from_json(sys.stdin.read())
+    # Libraries may talk; the answer must stay alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        outcome = examine(case)
+    print(outcome.to_json(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

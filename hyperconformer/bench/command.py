@@ -1,0 +1,306 @@
+"""``hyperconformer bench``: its arguments, and what happens from them to the report."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperconformer.errors import InputError
+
+if TYPE_CHECKING:
+    from hyperconformer.bench.cases import Case
+    from hyperconformer.bench.report import Row
+
+Option = tuple[str, dict[str, Any]]
+
+DEFAULT_REFERENCE = "upstream:hypermixing"
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+_positive.__name__ = "positive whole number"
+
+_COMMON: tuple[Option, ...] = (
+    ("--device", {"default": "cpu", "help": "cpu or cuda"}),
+    ("--precision", {"default": "fp32", "choices": ("fp32", "bf16", "fp16"), "help": "fp16 needs a GPU"}),
+    ("--modes", {"nargs": "+", "default": ["eager"], "help": "eager, compile (torch.compile) or both"}),
+    ("--mixers", {"nargs": "+", "help": "default: all of ours, and SpeechBrain's upstream:hypermixing"}),
+    ("--against", {"metavar": "NAME", "help": "system that ratios refer to: the first upstream one"}),
+    ("--threads", {"type": _positive, "help": "of the CPU; default: all cores"}),
+    ("--repeats", {"type": _positive, "default": 10, "help": "timed runs of a process"}),
+    (
+        "--rounds",
+        {"type": _positive, "default": 3, "help": "processes of a case, taking turns with the others"},
+    ),
+    ("--limit", {"type": float, "default": 600.0, "metavar": "SECONDS", "help": "longest life of a process"}),
+    ("--seed", {"type": int, "default": 0, "help": "of weights and input"}),
+    ("--d_model", {"type": _positive, "default": 144, "help": "feature size"}),
+    ("--heads", {"type": _positive, "default": 8, "help": "heads"}),
+    ("--output", {"metavar": "DIR", "help": "write bench.json and two figures"}),
+    ("--record", {"metavar": "FILE", "help": "append the rows to its tables, for instance to RESULTS.md"}),
+)
+_FORWARD_ONLY: Option = ("--forward_only", {"action": "store_true", "help": "leave the backward pass out"})
+_LAYERS: Option = ("--layers", {"type": _positive, "default": 10, "help": "encoder layers"})
+
+
+def _batch_size(default: int | None) -> Option:
+    return "--batch_size", {"type": _positive, "default": default, "help": "utterances"}
+
+
+def _batch_seconds(default: float) -> Option:
+    what = "without --batch_size: as many utterances as make so much audio, at least one"
+    return "--batch_seconds", {"type": float, "default": default, "help": what}
+
+
+def _length(flag: str, default: Sequence[str], what: str) -> Option:
+    return flag, {"nargs": "+", "default": list(default), "dest": "lengths", "help": what}
+
+
+OPTIONS: dict[str, tuple[Option, ...]] = {
+    "mixer": (
+        _length("--frames", ["375"], "encoder frames of 40 ms, one or more lengths"),
+        _batch_size(8),
+        _FORWARD_ONLY,
+        *_COMMON,
+    ),
+    "encoder": (
+        _length("--lengths", ["5", "15", "60", "600"], "seconds, one or more"),
+        _batch_size(None),
+        _batch_seconds(120.0),
+        _FORWARD_ONLY,
+        _LAYERS,
+        *_COMMON,
+    ),
+    "step": (
+        _length("--seconds", ["15"], "of an utterance, one or more lengths"),
+        _batch_size(None),
+        _batch_seconds(600.0),
+        _LAYERS,
+        ("--decoder_layers", {"type": _positive, "default": 4, "help": "decoder layers"}),
+        ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),
+        *_COMMON,
+    ),
+}
+SUMMARIES = {
+    "mixer": "a token mixer alone",
+    "encoder": "front-end and encoder of the 8M system",
+    "step": "a whole training step of the 8M system",
+}
+# They say where the numbers go, not how they came about.
+NOT_RECORDED = ("--output", "--record")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``bench`` takes.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> parser.parse_args(["mixer", "--frames", "100,200"]).lengths
+    ['100,200']
+    """
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{mixer,encoder,step}")
+    for kind, options in OPTIONS.items():
+        subparser = kinds.add_parser(kind, help=SUMMARIES[kind], description=SUMMARIES[kind])
+        for flag, settings in options:
+            subparser.add_argument(flag, **settings)
+
+
+def spelt(arguments: argparse.Namespace) -> list[str]:
+    """Write down the arguments that differ from their defaults.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> spelt(parser.parse_args(["mixer", "--seed=0", "--frames", "9", "--forward_only", "--record=a.md"]))
+    ['bench', 'mixer', '--frames', '9', '--forward_only']
+    """
+    words = ["bench", arguments.kind]
+    for flag, settings in OPTIONS[arguments.kind]:
+        value = getattr(arguments, settings.get("dest", flag[2:]))
+        if flag in NOT_RECORDED or value == settings.get("default", False) or value is None:
+            continue
+        words.append(flag)
+        if value is not True:
+            words += map(str, value if isinstance(value, list) else [value])
+    return words
+
+
+def _items(values: Sequence[str]) -> list[str]:
+    return [item for value in values for item in value.split(",") if item]
+
+
+def _lengths(arguments: argparse.Namespace) -> list[tuple[float, int]]:
+    """Seconds and batch size of every length."""
+    lengths = []
+    for item in _items(arguments.lengths):
+        try:
+            seconds = float(item) * (0.04 if arguments.kind == "mixer" else 1.0)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < 1e6:
+            raise InputError(f"length {item!r} is no positive number")
+        batch_size = arguments.batch_size or max(1, int(arguments.batch_seconds // seconds))
+        lengths.append((seconds, batch_size))
+    return lengths
+
+
+def _systems(arguments: argparse.Namespace) -> list[str]:
+    from hyperconformer.bench.cases import check_systems
+    from hyperconformer.mixers import MIXERS
+
+    upstream_installed = find_spec("speechbrain") is not None
+    default = [*MIXERS, *([DEFAULT_REFERENCE] if upstream_installed else [])]
+    systems = _items(arguments.mixers) if arguments.mixers else default
+    check_systems(systems, upstream_installed=upstream_installed)
+    return list(dict.fromkeys(systems))
+
+
+def _against(arguments: argparse.Namespace, systems: Sequence[str]) -> str:
+    if arguments.against is None:
+        upstream = [system for system in systems if system.startswith("upstream:")]
+        return [*upstream, *(s for s in systems if s == "attention"), *systems][0]
+    if arguments.against not in systems:
+        raise InputError(f"--against {arguments.against} is not measured: add it to --mixers")
+    return str(arguments.against)
+
+
+def _templates(arguments: argparse.Namespace) -> "list[Case]":
+    """One case a mode, its system and length yet to be filled in."""
+    from hyperconformer.bench.cases import PARTS, Case, Sizes
+    from hyperconformer.device import check_device
+
+    device = check_device(arguments.device)
+    if arguments.precision == "fp16" and device == "cpu":
+        raise InputError("--precision fp16 needs --device cuda: use bf16 on a CPU")
+    modes = _items(arguments.modes)
+    for mode in modes:
+        if mode not in ("eager", "compile"):
+            raise InputError(f"--modes {mode}: choose from eager, compile")
+    chosen = {name: getattr(arguments, name) for name in Sizes.__annotations__ if hasattr(arguments, name)}
+    return [
+        Case(
+            arguments.kind,
+            "identity",
+            PARTS[arguments.kind][0],
+            seconds=1.0,
+            batch_size=1,
+            device=arguments.device,
+            precision=arguments.precision,
+            mode=mode,
+            threads=arguments.threads or len(os.sched_getaffinity(0)),
+            repeats=arguments.repeats,
+            limit_seconds=arguments.limit,
+            seed=arguments.seed,
+            sizes=Sizes(**chosen),
+        )
+        for mode in modes
+    ]
+
+
+def _prepare_output(arguments: argparse.Namespace) -> None:
+    """Refuse what would go wrong after the measuring, before it."""
+    if arguments.output is not None:
+        from hyperconformer.bench.figures import require_matplotlib
+
+        require_matplotlib()
+        try:
+            Path(arguments.output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--output {arguments.output} cannot be made: {error.strerror}") from error
+    if arguments.record is not None and not Path(arguments.record).parent.is_dir():
+        raise InputError(f"--record {arguments.record}: there is no such folder")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> None:
+    """Print the table and the JSON; write what was asked for."""
+    from hyperconformer.bench.record import Origin, add_rows, to_dict
+    from hyperconformer.bench.report import text_table
+
+    origin = Origin.of(spelt(arguments), rows[0].case)
+    said = json.dumps(to_dict(arguments.kind, rows, against, origin))
+    if arguments.output is not None:
+        from hyperconformer.bench.figures import draw
+
+        folder = Path(arguments.output)
+        (folder / "bench.json").write_text(said + "\n", encoding="utf-8")
+        draw(rows, folder)
+    if arguments.record is not None:
+        file = Path(arguments.record)
+        before = file.read_text(encoding="utf-8") if file.exists() else "# Results\n"
+        after = add_rows(before, arguments.kind, rows, against, origin)
+        file.write_text(after, encoding="utf-8")
+    print(text_table(rows, against))
+    print(said, flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and report.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As :func:`add_arguments` declares them.
+
+    Returns
+    -------
+    int
+        0, or 1 if a system is not correct: then nothing is reported.
+
+    Raises
+    ------
+    InputError
+        If an argument is of no use.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> run(parser.parse_args(["mixer", "--mixers", "fourrier"]))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --mixers fourrier: choose from hypermixing, ...
+    """
+    from hyperconformer.bench.checks import CheckFailed
+    from hyperconformer.bench.report import rows_of
+    from hyperconformer.bench.runner import plan, run_rounds
+
+    systems, lengths = _systems(arguments), _lengths(arguments)
+    against = _against(arguments, systems)
+    cases = [case for template in _templates(arguments) for case in plan(template, systems, lengths)]
+    if getattr(arguments, "forward_only", False):
+        cases = [case for case in cases if case.part == "forward"]
+    _prepare_output(arguments)
+    try:
+        outcomes = run_rounds(cases, arguments.rounds, _say)
+    except CheckFailed as error:
+        _say(f"error: not measured: {error}")
+        return 1
+    _report(arguments, rows_of(outcomes, against), against)
+    return 0

@@ -1,0 +1,149 @@
+"""Launch every case in a fresh process, one at a time, round after round."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import hyperconformer
+from hyperconformer.bench.cases import PARTS, Case, Outcome, max_frames
+from hyperconformer.bench.checks import CheckFailed
+
+CHILD = (sys.executable, "-m", "hyperconformer.bench.child")
+
+Launch = Callable[[Case], Outcome]
+
+
+def _environment(case: Case) -> dict[str, str]:
+    root = str(Path(hyperconformer.__file__).parents[1])
+    threads = str(case.threads)
+    return os.environ | {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+    }
+
+
+def launch(case: Case, command: Sequence[str] = CHILD) -> Outcome:
+    """Examine a case in a process of its own.
+
+    Parameters
+    ----------
+    case : Case
+    command : sequence of str
+        The process; it reads the case's JSON.
+
+    Returns
+    -------
+    Outcome
+        A crash, and the end of the time limit, are outcomes like others.
+
+    Examples
+    --------
+    >>> case = Case("mixer", "identity", "forward", seconds=1.0, batch_size=1)
+    >>> launch(case, [sys.executable, "-c", "raise SystemExit('no luck')"]).note
+    'the process ended with status 1: no luck'
+    """
+    try:
+        done = subprocess.run(
+            command,
+            input=case.to_json(),
+            capture_output=True,
+            text=True,
+            env=_environment(case),
+            timeout=case.limit_seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(case, "fails", f"over {case.limit_seconds:g} s")
+    if done.returncode < 0:
+        return Outcome(case, "fails", f"killed by signal {-done.returncode} (out of memory?)")
+    if done.returncode > 0 or not done.stdout.strip():
+        said = (done.stderr.strip() or "nothing said").splitlines()[-1]
+        return Outcome(case, "fails", f"the process ended with status {done.returncode}: {said}")
+    return Outcome.from_json(case, done.stdout.strip().splitlines()[-1])
+
+
+def plan(template: Case, systems: Sequence[str], lengths: Iterable[tuple[float, int]]) -> list[Case]:
+    """All cases of a benchmark in the order of a round.
+
+    Parameters
+    ----------
+    template : Case
+        Gives everything but the system, the part, the length and the batch size.
+    systems : sequence of str
+    lengths : iterable of (float, int)
+        Seconds, and utterances in a batch.
+
+    Returns
+    -------
+    list of Case
+
+    Examples
+    --------
+    >>> template = Case("mixer", "identity", "forward", seconds=1.0, batch_size=1)
+    >>> [case.name for case in plan(template, ["summary"], [(2.0, 1)])]
+    ['mixer summary 2 s forward', 'mixer summary 2 s backward']
+    """
+    return [
+        replace(template, system=system, part=part, seconds=seconds, batch_size=batch_size)
+        for seconds, batch_size in lengths
+        for system in systems
+        for part in PARTS[template.kind]
+    ]
+
+
+def _too_long(case: Case) -> Outcome | None:
+    longest = max_frames(case.system)
+    if longest is None or case.frames <= longest:
+        return None
+    return Outcome(case, "too long", f"{case.frames} frames are over its maximum length of {longest}")
+
+
+def run_rounds(
+    cases: Sequence[Case], rounds: int, say: Callable[[str], object], launch: Launch = launch
+) -> list[Outcome]:
+    """Examine every case once a round; one that failed is not tried again.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    rounds : int
+    say : callable
+        Hears of the progress, line by line.
+    launch : callable
+        Examines one case.
+
+    Returns
+    -------
+    list of Outcome
+        Of all rounds.
+
+    Raises
+    ------
+    CheckFailed
+        If a system is not correct.
+
+    Examples
+    --------
+    >>> case = Case("mixer", "mlp", "forward", seconds=90.0, batch_size=1)
+    >>> [outcome.note for outcome in run_rounds([case], 3, say=print)]
+    [1/3] mixer mlp 90 s forward: too long
+    ['2250 frames are over its maximum length of 1500']
+    """
+    outcomes: list[Outcome] = []
+    given_up: set[Case] = set()
+    total = rounds * len(cases)
+    for number, case in enumerate((case for _ in range(rounds) for case in cases), start=1):
+        if case in given_up:
+            continue
+        outcome = _too_long(case) or launch(case)
+        outcomes.append(outcome)
+        if outcome.status == "refused":
+            raise CheckFailed(outcome.note)
+        if outcome.status != "ok":
+            given_up.add(case)
+        fastest = f"{min(outcome.times_ms):.4g} ms" if outcome.times_ms else outcome.status
+        say(f"[{number}/{total}] {case.name}: {fastest}")
+    return outcomes
