@@ -11,8 +11,8 @@ from hyperconformer.mixers import MIXERS
 from hyperconformer.models.config import ModelConfig
 
 UPSTREAM = "upstream:"
-# Each of SpeechBrain's token mixers for the Conformer, and which of ours is its counterpart.
-COUNTERPARTS = {"hypermixing": "hypermixing", "RelPosMHAXL": "attention", "RoPEMHA": "attention"}
+# SpeechBrain's token mixers for the Conformer.
+THEIR_MIXERS = ("hypermixing", "RelPosMHAXL", "RoPEMHA")
 
 Kind = Literal["mixer", "encoder", "step"]
 Part = Literal["forward", "backward", "step"]
@@ -252,7 +252,7 @@ def check_systems(systems: Sequence[str], *, upstream_installed: bool) -> None:
         ...
     hyperconformer.errors.InputError: --mixers upstream:fourier: choose from hypermixing, ...
     """
-    legal = [*MIXERS, *(UPSTREAM + name for name in COUNTERPARTS)]
+    legal = [*MIXERS, *(UPSTREAM + name for name in THEIR_MIXERS)]
     for system in systems:
         if system not in legal:
             raise InputError(f"--mixers {system}: choose from {', '.join(legal)}")

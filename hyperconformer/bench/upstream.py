@@ -89,19 +89,40 @@ def _encoder(case: Case) -> Workload:
     return Workload(measured, (features_bfm,), forward)
 
 
+def recogniser(case: Case) -> nn.ModuleList:
+    """Build what a checkpoint of the recipe holds.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    ModuleList
+        Front-end, Transformer, decoder head and CTC head.
+
+    Examples
+    --------
+    >>> small = Sizes(d_model=16, heads=2, layers=1, decoder_layers=1, output_neurons=50)
+    >>> case = Case("step", "upstream:RoPEMHA", "step", seconds=1.0, batch_size=1, sizes=small)
+    >>> len(recogniser(case))
+    4
+    """
+    sizes = case.sizes
+    heads = [Linear(input_size=sizes.d_model, n_neurons=sizes.output_neurons) for _ in range(2)]
+    modules = [_front_end(), _transformer(case, max(1, sizes.decoder_layers)), *heads]
+    return nn.ModuleList(modules).to(case.device)
+
+
 class _Recogniser(nn.Module):
     """The modules of the recipe, and its loss."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
-        sizes = case.sizes
         self.fbank = Fbank(sample_rate=16_000, n_fft=400, n_mels=N_MELS)
         self.normalize = InputNormalization(norm_type="global", update_until_epoch=1)
         self.epoch = 0
-        self.front_end = _front_end()
-        self.transformer = _transformer(case, sizes.decoder_layers)
-        self.ctc_lin = Linear(input_size=sizes.d_model, n_neurons=sizes.output_neurons)
-        self.seq_lin = Linear(input_size=sizes.d_model, n_neurons=sizes.output_neurons)
+        self.front_end, self.transformer, self.seq_lin, self.ctc_lin = recogniser(case)
 
     def forward(
         self, samples_bs: Tensor, tokens_bl: Tensor, begun: Tensor, ended: Tensor, full: Tensor

@@ -198,21 +198,39 @@ class HyperMixing(TokenMixer):
     ) -> Tensor:
         """The token-mixing MLP and the norm: (H, B, L, E), (H, B, T, E), masked (B, T, D) -> (B, L, D)."""
         heads, batch = reading_hble.shape[:2]
-        # 1 / n(T) in two halves, before and after the sum over frames: float16 neither overflows nor fades.
-        scale_b = self._length_scale(x_btd, padding).sqrt()
-        x_btd = x_btd * scale_b[:, None, None]
+        scale_b = self._length_scale(x_btd, padding)
+        if _in_float16(x_btd):
+            # In two halves, before and after the sum over frames: it neither overflows nor fades.
+            scale_b = scale_b.sqrt()
+            x_btd = x_btd * scale_b[:, None, None]
         writing_nte, x_nte = writing_hbte.flatten(0, 1), self._heads(x_btd).flatten(0, 1)
         pooled_hbee = torch.bmm(writing_nte.transpose(1, 2), x_nte).unflatten(0, (heads, batch))
         total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
-        weight1_h1ke, weight2_h1ek = self.weight_out[0].unsqueeze(1).mT, self.weight_out[-1].unsqueeze(1)
-        bias1_h1k1, bias2_h11k = self.bias_out[0].unsqueeze(1).mT, self.bias_out[-1].unsqueeze(1)
-        heard_hbke = weight1_h1ke @ pooled_hbee + bias1_h1k1 @ total_hb1e
-        active_hbke = self.dropout(F.gelu(heard_hbke * scale_b[:, None, None]))
-        told_nee = (weight2_h1ek @ active_hbke).flatten(0, 1)
-        offset_n1e = (bias2_h11k @ active_hbke).flatten(0, 1)
-        mixed_nle = torch.baddbmm(offset_n1e, reading_hble.flatten(0, 1), told_nee)
-        joined: Tensor = self.norm(mixed_nle.unflatten(0, (heads, batch)).permute(1, 2, 0, 3).flatten(2))
+        scale_b11 = scale_b[:, None, None]
+        told_hbee, offset_hb1e = self._token_mlp(pooled_hbee * scale_b11, total_hb1e * scale_b11)
+        factors = (t.flatten(0, 1) for t in (offset_hb1e, reading_hble, told_hbee))
+        mixed_hble = torch.baddbmm(*factors).unflatten(0, (heads, batch))
+        joined: Tensor = self.norm(mixed_hble.permute(1, 2, 0, 3).flatten(2))
         return joined
+
+    def _token_mlp(self, pooled_hbee: Tensor, total_hb1e: Tensor) -> tuple[Tensor, Tensor]:
+        """Y1' X / n and 1' X / n -> V2 G and b2' G, of the same shapes, where G = GELU(W1' X / n).
+
+        All utterances stand side by side as columns, one product a head.
+        """
+
+        def columns(x_hbie: Tensor) -> Tensor:
+            return x_hbie.transpose(1, 2).flatten(2)
+
+        def utterances(x_hin: Tensor) -> Tensor:
+            x_hibe: Tensor = x_hin.unflatten(2, pooled_hbee.shape[1::2])
+            return x_hibe.transpose(1, 2)
+
+        bias_hkn = self.bias_out[0].mT * columns(total_hb1e)
+        heard_hkn = torch.baddbmm(bias_hkn, self.weight_out[0].mT, columns(pooled_hbee))
+        active_hkn = self.dropout(F.gelu(heard_hkn))
+        told_hen = torch.bmm(self.weight_out[-1], active_hkn)
+        return utterances(told_hen), utterances(torch.bmm(self.bias_out[-1], active_hkn))
 
     def _length_scale(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """1 / n(T) of each utterance, shape (B,), in the type of x."""
@@ -220,3 +238,11 @@ class HyperMixing(TokenMixer):
         lengths_b = valid_lengths(x_btd, padding).clamp(min=1).to(wide)
         power = {"mean": -1.0, "sqrt": -0.5, "none": 0.0}[self.length_norm]
         return lengths_b.pow(power).to(x_btd.dtype)
+
+
+def _in_float16(x: Tensor) -> bool:
+    """Whether products of x give float16, by its own type or under autocast."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device) == torch.float16
+    return x.dtype == torch.float16
