@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -183,7 +183,7 @@ def check_upstream(case: Case) -> None:
     ours = ASR(config).eval()
     ours.load_state_dict(weights)
     features_bfm = torch.randn(2, 48, config.n_mels)
-    front_end, transformer = cast(list[Any], list(theirs))[:2]
+    front_end, transformer = list[Any](theirs)[:2]
     with torch.no_grad():
         truth = transformer.encode(front_end(features_bfm), torch.ones(2))
         mine, _ = ours.encode_features(features_bfm, torch.tensor([48, 48]))

@@ -18,31 +18,54 @@ from hyperconformer.mixers.summary import SummaryMixing
 from hyperconformer.nn.positions import sinusoids
 
 
-def _hypermixing(mixer: HyperMixing, x_td: Tensor) -> Tensor:
+def _written(mixer: HyperMixing, x_td: Tensor, network: int, h: int) -> Tensor:
+    """What one hypernetwork writes for one head, frame by frame: (T, D) -> (T, K)."""
     frames, d_model = x_td.shape
     head = d_model // mixer.num_heads
-    hyper_input = x_td
+    columns, inner = slice(h * head, (h + 1) * head), slice(network * head, (network + 1) * head)
     if mixer.positions == "sinusoid":
-        hyper_input = x_td + sinusoids(0, frames, d_model, x_td)
+        x_td = x_td + sinusoids(0, frames, d_model, x_td)
+    rows = []
+    for t in range(frames):
+        hidden = F.gelu(x_td[t, columns] @ mixer.weight_in[h][:, inner] + mixer.bias_in[h, 0, inner])
+        rows.append(hidden @ mixer.weight_out[network, h] + mixer.bias_out[network, h, 0])
+    return torch.stack(rows)
+
+
+def cross_reference(mixer: HyperMixing, queries_ld: Tensor, keys_td: Tensor) -> Tensor:
+    """Compute what ``mixer.cross`` should give for one unpadded pair, slowly.
+
+    Parameters
+    ----------
+    mixer : HyperMixing
+    queries_ld : Tensor, shape (L, D)
+    keys_td : Tensor, shape (T, D)
+
+    Returns
+    -------
+    Tensor, shape (L, D)
+
+    Examples
+    --------
+    >>> cross_reference(HyperMixing(4, 2), torch.randn(2, 4), torch.randn(3, 4)).shape
+    torch.Size([2, 4])
+    """
+    frames, d_model = keys_td.shape
+    head = d_model // mixer.num_heads
     norm = {"sqrt": math.sqrt(frames), "mean": float(frames), "none": 1.0}[mixer.length_norm]
     heads = []
     for h in range(mixer.num_heads):
-        columns = slice(h * head, (h + 1) * head)
-        written = []
-        for network in range(len(mixer.weight_out)):
-            inner = slice(network * head, (network + 1) * head)
-            rows = []
-            for t in range(frames):
-                hidden = F.gelu(
-                    hyper_input[t, columns] @ mixer.weight_in[h][:, inner] + mixer.bias_in[h, 0, inner]
-                )
-                rows.append(hidden @ mixer.weight_out[network, h] + mixer.bias_out[network, h, 0])
-            written.append(torch.stack(rows))
-        write1, write2 = written[0], written[-1]
-        pooled = torch.stack([torch.outer(write1[t], x_td[t, columns]) for t in range(frames)]).sum(0)
+        write1 = _written(mixer, keys_td, 0, h)
+        write2 = _written(mixer, queries_ld, len(mixer.weight_out) - 1, h)
+        own = keys_td[:, h * head : (h + 1) * head]
+        pooled = torch.stack([torch.outer(write1[t], own[t]) for t in range(frames)]).sum(0)
         heads.append(write2 @ F.gelu(pooled / norm))
     joined: Tensor = mixer.norm(torch.cat(heads, dim=-1))
     return joined
+
+
+def _hypermixing(mixer: HyperMixing, x_td: Tensor) -> Tensor:
+    return cross_reference(mixer, x_td, x_td)
 
 
 def _turned(vector: Tensor, t: int) -> Tensor:

@@ -10,8 +10,10 @@ from tests.helpers import assert_same_with_gradients, randomise
 HYPERMIXING_DIALS = [
     {},
     {"tied": True},
+    {"init": "fan"},
+    {"init": "speechbrain"},
     {"hypernet_size": 4},
-    {"length_norm": "mean"},
+    {"length_norm": "sqrt"},
     {"length_norm": "none"},
     {"positions": "none"},
 ]
@@ -75,6 +77,8 @@ def test_hypermixing_keeps_no_positions_in_its_checkpoint() -> None:
         (lambda: HyperMixing(8, 2, hypernet_size=5), "hypernet_size 5"),
         (lambda: HyperMixing(8, 2, length_norm="log"), "length_norm 'log'"),
         (lambda: HyperMixing(8, 2, positions="learnt"), "positions 'learnt'"),
+        (lambda: HyperMixing(8, 2, init="xavier"), "init 'xavier'"),
+        (lambda: HyperMixing(8, 2, dropout=1.0), "dropout must be at least 0 and below 1"),
         (lambda: make_mixer("attention", 6, 2), "d_model 6"),
         (lambda: make_mixer("summary", 9, 2), "d_model 9"),
         (
