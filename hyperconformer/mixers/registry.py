@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from hyperconformer.mixers.attention import RotaryAttention
 from hyperconformer.mixers.base import TokenMixer
@@ -24,8 +25,44 @@ MIXERS: Mapping[str, type[TokenMixer]] = {
 }
 
 
+def mixer_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Complete the options of a mixer by its defaults, so that what is written down stays what it was.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`MIXERS`.
+    options : mapping or None
+        Those that are not to be the default.
+
+    Returns
+    -------
+    dict
+        All of them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such mixer, or the mixer has no such option.
+
+    Examples
+    --------
+    >>> mixer_options("gmlp"), mixer_options("attention", {"dropout": 0.1})
+    ({'max_frames': 1500}, {'dropout': 0.1})
+    """
+    if name not in MIXERS:
+        raise ValueError(f"mixer {name!r} is not one of {', '.join(sorted(MIXERS))}")
+    parameters = inspect.signature(MIXERS[name]).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    options = dict(options or {})
+    if unknown := sorted(set(options) - set(defaults)):
+        known = ", ".join(defaults) or "it takes none"
+        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r} (options: {known})")
+    return defaults | options
+
+
 def make_mixer(
-    name: str, d_model: int, num_heads: int, options: Mapping[str, object] | None = None
+    name: str, d_model: int, num_heads: int, options: Mapping[str, Any] | None = None
 ) -> TokenMixer:
     """Build a mixer by name.
 
@@ -59,12 +96,5 @@ def make_mixer(
     ValueError: mixer 'atention' is not one of attention, fourier, gmlp, hypermixing, identity, mlp, \
 relative, summary
     """
-    if name not in MIXERS:
-        raise ValueError(f"mixer {name!r} is not one of {', '.join(sorted(MIXERS))}")
-    parameters = inspect.signature(MIXERS[name]).parameters.values()
-    legal = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    options = dict(options or {})
-    if unknown := sorted(set(options) - set(legal)):
-        known = ", ".join(legal) or "it takes none"
-        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r} (options: {known})")
-    return MIXERS[name](d_model, num_heads, **options)
+    complete = mixer_options(name, options)
+    return MIXERS[name](d_model, num_heads, **complete)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import HyperMixing
+from hyperconformer.mixers.registry import mixer_options
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.speechbrain_names import Rule
@@ -150,7 +151,7 @@ def _config(theirs: _Theirs, nhead: int | None, n_fft: int) -> ModelConfig:
         return ModelConfig(
             output_neurons=vocabulary,
             mixer=mixer,
-            mixer_options=options,
+            mixer_options=mixer_options(mixer, options),
             d_model=d_model,
             nhead=heads or nhead or 0,
             d_ffn=theirs.shape(f"{_LAYER}ffn_module1.1.ffn.0.weight", 2)[0],
@@ -199,10 +200,10 @@ def from_speechbrain(
 
     Examples
     --------
-    >>> config = ModelConfig(output_neurons=12, mixer="relative", d_model=8, nhead=2, d_ffn=16,
-    ...                      num_encoder_layers=1, num_decoder_layers=1)
-    >>> found, weights = from_speechbrain(to_speechbrain(ASR(config)))
-    >>> found == config, ASR(found).load_state_dict(weights)
+    >>> model = ASR(ModelConfig(output_neurons=12, mixer="relative", d_model=8, nhead=2, d_ffn=16,
+    ...                         num_encoder_layers=1, num_decoder_layers=1))
+    >>> found, weights = from_speechbrain(to_speechbrain(model))
+    >>> found == model.config, ASR(found).load_state_dict(weights)
     (True, <All keys matched successfully>)
     >>> from_speechbrain({"0.colour": torch.zeros(1)})
     Traceback (most recent call last):
