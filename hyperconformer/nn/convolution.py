@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.nn.masks import zero_padding
+from hyperconformer.nn.pieces import by_rows
 from hyperconformer.nn.recompute import normed_linear
 
 
@@ -49,9 +50,15 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D)."""
-        gated = zero_padding(F.glu(normed_linear(self.norm, self.gate, x_btd), dim=-1), padding)
+        gated = zero_padding(by_rows(self._gated, x_btd, self.gate.out_features), padding)
         mixed = _depthwise(gated, self.depthwise.weight, self.depthwise.bias)
-        return normed_linear(self.norm_after, self.project, mixed, F.silu)
+        return by_rows(self._projected, mixed, self.project.out_features)
+
+    def _gated(self, x_btd: Tensor) -> Tensor:
+        return F.glu(normed_linear(self.norm, self.gate, x_btd), dim=-1)
+
+    def _projected(self, x_btd: Tensor) -> Tensor:
+        return normed_linear(self.norm_after, self.project, x_btd, F.silu)
 
 
 def _depthwise(x_btd: Tensor, weight_d1k: Tensor, bias_d: Tensor | None) -> Tensor:

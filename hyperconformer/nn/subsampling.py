@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hyperconformer.nn import pieces
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.masks import padding_mask, zero_padding
 from hyperconformer.nn.mirror import mirror
@@ -13,10 +14,6 @@ from hyperconformer.nn.recompute import convolution_of, linear_of
 
 SUBSAMPLING = 4
 MIN_FRAMES = 3
-
-# On a CPU the first convolution's output is made in pieces that stay in its cache: 8 MB in float32.
-PIECE_VALUES = 2**19
-
 
 Frames = TypeVar("Frames", int, Tensor)
 
@@ -130,12 +127,12 @@ class Subsampling(nn.Module):
         return zero_padding(self.dropout(x_btd[:, :out_frames]), padding), out_lengths_b
 
     def _piece_size(self, x: Tensor, batch: int, rows: int) -> tuple[int, int]:
-        """How many utterances and output frames to take at a time."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
+        """How many utterances and output frames to take at a time, by the first convolution's output."""
+        if pieces.whole(x):
             return batch, rows
         values_per_row = 2 * self.first.norm.weight.numel()
-        utterances = max(1, PIECE_VALUES // (rows * values_per_row))
-        return utterances, rows if utterances > 1 else max(1, PIECE_VALUES // values_per_row)
+        utterances = max(1, pieces.PIECE_VALUES // (rows * values_per_row))
+        return utterances, rows if utterances > 1 else max(1, pieces.PIECE_VALUES // values_per_row)
 
     def _piece(self, mirrored_bfm1: Tensor, lengths_b: Tensor, start: int, stop: int) -> Tensor:
         """Output frames ``start`` to ``stop``: (B, F + 2, M + 1, 1) -> (B, stop - start, D).

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperconformer.constants import BLANK
 from hyperconformer.data.pipeline import IGNORE
 from hyperconformer.models.asr import Outputs
+from hyperconformer.training.ctc import ctc_loss
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,8 @@ def joint_loss(
     >>> round(loss.attention_b.item(), 3)  # three times log 5
     4.828
     """
-    dtype = torch.promote_types(outputs.ctc_btv.dtype, torch.float32)
-    ctc_b = F.ctc_loss(
-        outputs.ctc_btv.to(dtype).log_softmax(dim=-1).transpose(0, 1),
-        tokens_bl,
-        outputs.lengths_b,
-        token_lengths_b,
-        blank=BLANK,
-        reduction="none",
-        zero_infinity=True,
-    )
+    ctc_b = ctc_loss(outputs.ctc_btv, tokens_bl, outputs.lengths_b, token_lengths_b)
+    dtype = torch.promote_types(outputs.attention_blv.dtype, torch.float32)
     attention_bl = F.cross_entropy(
         outputs.attention_blv.to(dtype).transpose(1, 2),
         target_bl,

@@ -77,7 +77,6 @@ def test_float32_at_a_real_size_is_no_less_exact_than_the_plain_loss() -> None:
     _, plain_grad = scored(plain_ctc_loss, (logits, *rest), upstream_b)
     torch.testing.assert_close(loss_b.double(), truth_b, rtol=1e-5, atol=1e-5)
     error, plain_error = ((x - true_grad).norm() / true_grad.norm() for x in (grad, plain_grad))
-    print(error, plain_error)
     assert error <= min(1e-4, 1.1 * plain_error)
 
 
@@ -136,10 +135,11 @@ def test_what_stands_in_the_padding_is_not_read() -> None:
             assert torch.equal(ours, true)
 
 
-def test_a_label_equal_to_the_blank_means_what_it_means_to_pytorch() -> None:
+def test_a_blank_within_a_reference_means_what_it_means_to_pytorch() -> None:
+    # PyTorch forbids it and, where it comes last, gets its own gradient wrong.
     logits, *_ = random_case(3, utterances=2, frames=9, tokens=4, vocabulary=6)
     tokens = torch.tensor([[3, 0, 3, 0], [0, 0, 4, 4]])
-    assert_equal_to_plain((logits, tokens, torch.tensor([9, 8]), torch.tensor([4, 3])))
+    assert_equal_to_plain((logits, tokens, torch.tensor([9, 8]), torch.tensor([3, 4])))
 
 
 @pytest.mark.parametrize("where", [(1, 4), (1, 3), (0, 0), (2, 1)])
@@ -188,7 +188,7 @@ def test_logits_of_any_layout() -> None:
 def test_a_second_derivative_is_refused() -> None:
     logits, *rest = random_case(6, utterances=1, frames=8, tokens=2, vocabulary=6)
     logits.requires_grad_()
-    (grad,) = torch.autograd.grad(ctc_loss(logits, *rest).sum(), logits, create_graph=True)
+    (grad,) = torch.autograd.grad(ctc_loss(logits, *rest).square().sum(), logits, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
 
@@ -206,9 +206,9 @@ def test_what_learns_nothing_or_is_compiled_takes_the_plain_loss(monkeypatch: py
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_little_but_the_logits_is_kept(dtype: torch.dtype) -> None:
-    logits = torch.randn(2, 30, 400, dtype=dtype, requires_grad=True)
+    logits = torch.randn(2, 30, 2000, dtype=dtype, requires_grad=True)
     tokens, lengths, token_lengths = (
-        torch.randint(1, 400, (2, 5)),
+        torch.randint(1, 2000, (2, 5)),
         torch.tensor([30, 20]),
         torch.tensor([5, 4]),
     )

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.bench.measure import saved_bytes
-from hyperconformer.nn import subsampling
+from hyperconformer.models.encoder import EncoderLayer
+from hyperconformer.nn import pieces
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
 from hyperconformer.nn.mirror import mirror
@@ -49,14 +50,25 @@ def test_front_end_in_pieces_equals_the_whole(values: int, monkeypatch: pytest.M
     x = torch.randn(5, 41, 8, dtype=torch.float64)
 
     def whole(x: Tensor) -> Tensor:
-        monkeypatch.setattr(subsampling, "PIECE_VALUES", 10**9)
+        monkeypatch.setattr(pieces, "PIECE_VALUES", 10**9)
         return module(x, lengths)[0]
 
-    def pieces(x: Tensor) -> Tensor:
-        monkeypatch.setattr(subsampling, "PIECE_VALUES", values)
+    def cut(x: Tensor) -> Tensor:
+        monkeypatch.setattr(pieces, "PIECE_VALUES", values)
         return module(x, lengths)[0]
 
-    assert_same_with_gradients(module, pieces, whole, x)
+    assert_same_with_gradients(module, cut, whole, x)
+
+
+@torch.no_grad()
+def test_an_encoder_in_pieces_equals_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = randomise(EncoderLayer(8, 2, 32, 7, mixer="hypermixing", mixer_options={}, dropout=0.1))
+    module.double().eval()
+    x, padding = torch.randn(3, 41, 8, dtype=torch.float64), torch.zeros(3, 41, dtype=torch.bool)
+    padding[1, 30:] = True
+    uncut = module(x, padding)
+    monkeypatch.setattr(pieces, "PIECE_VALUES", 100)
+    torch.testing.assert_close(module(x, padding), uncut)
 
 
 def linear_case() -> tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], Tensor]:
