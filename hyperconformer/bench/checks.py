@@ -52,11 +52,12 @@ def difference(ours: Tensor, truth: Tensor) -> float:
     --------
     >>> difference(torch.tensor([3.0, 5.0]), torch.tensor([3.0, 4.0]))
     0.2
-    >>> difference(torch.tensor([float("nan")]), torch.zeros(1))
+    >>> difference(torch.zeros(1), torch.tensor([float("nan")]))
     inf
     """
+    assert ours.shape == truth.shape, f"{tuple(ours.shape)} against {tuple(truth.shape)}"
     ours, truth = ours.detach().double(), truth.detach().double()
-    if not bool(ours.isfinite().all()):
+    if not bool(ours.isfinite().all() and truth.isfinite().all()):
         return float("inf")
     return float((ours - truth).norm() / truth.norm().clamp(min=1e-12))
 

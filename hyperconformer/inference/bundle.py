@@ -17,7 +17,7 @@ from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import Tokenizer
 
-FORMAT = "hyperconformer-1"
+FORMAT = "hyperconformer-2"
 CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD = (
     "config.json",
     "model.safetensors",
@@ -60,7 +60,8 @@ def save_bundle(
     ...     sorted(path.name for path in folder.iterdir())
     ['README.md', 'config.json', 'metrics.json', 'model.safetensors', 'tokenizer.model']
     """
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    name = folder.absolute().name
+    draft = folder.absolute().with_name(f".{name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     config = {"format": FORMAT, "sample_rate_hz": SAMPLE_RATE, "model": model.config.to_dict()}
@@ -72,7 +73,7 @@ def save_bundle(
     (draft / CARD).write_text(card, encoding="utf-8")
     tokenizer.save(draft / TOKENIZER)
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        old = draft.with_name(f"{draft.name}.old")
         folder.rename(old)
         draft.rename(folder)
         shutil.rmtree(old)

@@ -98,7 +98,7 @@ SpeechBrain recipe
     assert weights is not None
     # A checkpoint lies in <run>/save/CKPT+<time>; tokenizer and settings lie in the folders around it.
     whole = home.absolute()
-    places = [home, *whole.parents[:2]] if whole.name.startswith("CKPT") else [home]
+    places = [home, *whole.parents[:2]] if whole.parent.name == "save" else [home]
     if not (home / NORMALIZER).is_file():
         raise InputError(f"'{home}' has no {NORMALIZER}: copy it there from the run's save/CKPT+... folder")
     settings = next((place / SETTINGS for place in places if (place / SETTINGS).is_file()), None)
@@ -227,4 +227,9 @@ def read_settings(path: Path | None) -> dict[str, float]:
             raise InputError(f"'{path}': {name} cannot be imported without causal: False")
         if not _argument(fields, node, "activation")[0].endswith(".GELU"):
             raise InputError(f"'{path}': {name} cannot be imported without activation torch.nn.GELU")
+        inner, _ = _argument(fields, node, "conformer_activation")
+        if inner and not inner.endswith((".Swish", ".SiLU")):
+            raise InputError(
+                f"'{path}': {name} cannot be imported with conformer_activation {inner}, only Swish"
+            )
     return numbers

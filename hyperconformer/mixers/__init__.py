@@ -6,7 +6,7 @@ from hyperconformer.mixers.fourier import Fourier
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.mixers.identity import Identity
 from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
-from hyperconformer.mixers.registry import MIXERS, make_mixer
+from hyperconformer.mixers.registry import MIXERS, make_mixer, mixer_options
 from hyperconformer.mixers.relative import RelativeAttention
 from hyperconformer.mixers.summary import SummaryMixing
 
@@ -22,4 +22,5 @@ __all__ = [
     "SummaryMixing",
     "TokenMixer",
     "make_mixer",
+    "mixer_options",
 ]

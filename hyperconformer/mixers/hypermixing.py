@@ -45,7 +45,8 @@ class HyperMixing(TokenMixer):
         with one a change of the input grows tenfold through ten layers. ``speechbrain``: as SpeechBrain 1.1.
     length_norm : {"mean", "sqrt", "none"}
         n(T) = T, sqrt(T) or 1, of the utterance's own length. Without it the GELU's input grows with the
-        utterance, and a model trained on short ones meets long ones with other statistics.
+        utterance, a model trained on short ones meets long ones with other statistics, and float16 overflows
+        in very long ones.
     positions : {"sinusoid", "none"}
         What is added to the hypernetworks' input.
     dropout : float

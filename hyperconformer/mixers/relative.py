@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.mixers.base import TokenMixer
-from hyperconformer.nn.masks import zero_padding
 from hyperconformer.nn.positions import sinusoids
 
 
@@ -91,4 +90,6 @@ class RelativeAttention(TokenMixer):
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,
         )
-        return zero_padding(self.out(mixed_bhte.transpose(1, 2).flatten(2)), padding)
+        out_btd: Tensor = self.out(mixed_bhte.transpose(1, 2).flatten(2))
+        # Filled, not multiplied: where all is padding, attention may give NaN.
+        return out_btd if padding is None else out_btd.masked_fill(padding.unsqueeze(-1), 0.0)

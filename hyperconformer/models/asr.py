@@ -1,13 +1,11 @@
 """From samples to the log-probabilities of two heads: the whole recogniser as one module."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hyperconformer.features import LogMel, Normalizer
-from hyperconformer.mixers.registry import mixer_options
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.decoder import Decoder
 from hyperconformer.models.encoder import Encoder
@@ -62,8 +60,7 @@ class ASR(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        # With every option of the mixer: a bundle must not change its meaning with our defaults.
-        self.config = replace(config, mixer_options=mixer_options(config.mixer, config.mixer_options))
+        self.config = config
         d_model, nhead, dropout = config.d_model, config.nhead, config.transformer_dropout
         self.log_mel = LogMel(n_mels=config.n_mels, n_fft=config.n_fft)
         self.normalizer = Normalizer(config.n_mels)

@@ -5,6 +5,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from hyperconformer.errors import check_range
+from hyperconformer.mixers import mixer_options
+from hyperconformer.nn.dropout import MAX_DROPOUT
+
+# What a stranger's file may ask for before anything is allocated.
+LARGEST_TABLE = 2**20
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class ModelConfig:
     mixer : str
         Name of the encoder's token mixer.
     mixer_options : mapping
-        Its further keyword options.
+        Its further keyword options; those not given are added.
     d_model, nhead, d_ffn, kernel_size : int
         Feature size, heads, hidden size of the feed-forward networks, width of the depthwise convolution.
     num_encoder_layers, num_decoder_layers : int
@@ -57,14 +62,18 @@ class ModelConfig:
     n_fft: int = 400
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be; JSON and YAML know lists, not tuples."""
+        """Refuse sizes that cannot be; JSON and YAML know lists, not tuples.
+
+        The mixer's options are completed, so that what is written down does not change with our defaults.
+        """
         object.__setattr__(self, "frontend_channels", tuple(self.frontend_channels))
+        object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
         for name, low in (("output_neurons", 4), ("n_mels", 4), ("n_fft", 2)):
-            check_range(name, getattr(self, name), low)
+            check_range(name, getattr(self, name), low, LARGEST_TABLE)
         for name in ("d_model", "nhead", "d_ffn", "kernel_size", "num_encoder_layers", "num_decoder_layers"):
             check_range(name, getattr(self, name), 1)
         check_range("frontend_channels", min(self.frontend_channels), 1)
-        check_range("transformer_dropout", self.transformer_dropout, 0, 1)
+        check_range("transformer_dropout", self.transformer_dropout, 0, MAX_DROPOUT)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import HyperMixing
-from hyperconformer.mixers.registry import mixer_options
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.speechbrain_names import Rule
@@ -151,7 +150,7 @@ def _config(theirs: _Theirs, nhead: int | None, n_fft: int) -> ModelConfig:
         return ModelConfig(
             output_neurons=vocabulary,
             mixer=mixer,
-            mixer_options=mixer_options(mixer, options),
+            mixer_options=options,
             d_model=d_model,
             nhead=heads or nhead or 0,
             d_ffn=theirs.shape(f"{_LAYER}ffn_module1.1.ffn.0.weight", 2)[0],

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 _LEVELS = 2**16
+MAX_DROPOUT = 1 - 1 / _LEVELS
 
 
 class Dropout(nn.Module):
@@ -35,7 +36,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        if not 0 <= p < 1:
+        if not 0 <= p <= MAX_DROPOUT:
             raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
         self.p = round(p * _LEVELS) / _LEVELS
 

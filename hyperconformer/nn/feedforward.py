@@ -30,6 +30,11 @@ class FeedForward(nn.Module):
     eps : float
         Of the layer norm.
 
+    Raises
+    ------
+    ValueError
+        If there is no such activation.
+
     Examples
     --------
     >>> import torch
@@ -47,6 +52,8 @@ class FeedForward(nn.Module):
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.expand = nn.Linear(d_model, d_ffn)
         self.activation = activation

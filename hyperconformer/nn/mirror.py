@@ -19,7 +19,7 @@ def mirror(x_btfc: Tensor, ends_b: Tensor, *, first: bool = True, last: bool = T
     ends_b : Tensor, shape (B,), long
         Frames from the piece's first to the utterance's end: T or less where it ends within the piece,
         whatever else where it ended before or goes on after it. A piece that holds the end holds the frame
-        before it too.
+        before it too, unless the utterance ended before and nobody looks at it.
     first, last : bool
         Whether to add a frame before the first and after the last frame.
 
@@ -36,7 +36,7 @@ def mirror(x_btfc: Tensor, ends_b: Tensor, *, first: bool = True, last: bool = T
     tensor([[2., 1., 2., 3., 4., 3.],
             [2., 1., 2., 1., 4., 0.]])
     """
-    if torch.is_grad_enabled() and x_btfc.requires_grad:
+    if torch.is_grad_enabled() and x_btfc.requires_grad and not torch.compiler.is_compiling():
         out: Tensor = _Mirror.apply(x_btfc, ends_b, first, last)  # type: ignore[no-untyped-call]  # torch's own
         return out
     return _mirrored(x_btfc, ends_b, first, last)
@@ -44,7 +44,7 @@ def mirror(x_btfc: Tensor, ends_b: Tensor, *, first: bool = True, last: bool = T
 
 def _edges(ends_b: Tensor, rows: int, first: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Of the padded piece: the row to fill at each end, its source, and the source of row 0."""
-    target_b = ends_b + first
+    target_b = ends_b + int(first)
     single_b = (ends_b == 1).long()
     inside_b = (target_b >= 2 - single_b) & (target_b < rows)
     # Where the end is elsewhere, a row is copied onto itself.
@@ -55,11 +55,11 @@ def _edges(ends_b: Tensor, rows: int, first: bool) -> tuple[Tensor, Tensor, Tens
 
 def _mirrored(x_btfc: Tensor, ends_b: Tensor, first: bool, last: bool) -> Tensor:
     batch, frames, bands, channels = x_btfc.shape
-    rows = frames + first + last
+    rows = frames + int(first) + int(last)
     padded = x_btfc.new_empty((batch, rows, bands + 1, channels))
     if last:
         padded[:, -1] = 0
-    inner = padded[:, first : first + frames]
+    inner = padded[:, int(first) : int(first) + frames]
     inner[:, :, 1:] = x_btfc
     inner[:, :, 0] = x_btfc[:, :, min(1, bands - 1)]
     target_b, source_b, start_b = _edges(ends_b, rows, first)
@@ -84,7 +84,7 @@ class _Mirror(torch.autograd.Function):
         batch, rows = grad.shape[:2]
         target_b, source_b, start_b = _edges(ends_b, rows, first)
         each = torch.arange(batch, device=grad.device)
-        inner = slice(first, rows - last)
+        inner = slice(int(first), rows - int(last))
         moved = target_b != source_b
         from_end = grad[each, target_b] * moved[:, None, None]
         # A frame that was overwritten by its mirror image was not heard.

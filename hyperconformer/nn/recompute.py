@@ -145,7 +145,7 @@ def _product_of(
     bias: Tensor | None,
 ) -> Tensor:
     # A compiler weighs by itself what to keep, and cannot look into a backward written by hand.
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_meta:
         return product.forward(function(*inputs), weight, bias)
     out: Tensor = _ProductOf.apply(product, function, weight, bias, *inputs)  # type: ignore[no-untyped-call]  # torch's own
     return out

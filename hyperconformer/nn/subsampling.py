@@ -103,51 +103,48 @@ class Subsampling(nn.Module):
 
     def forward(self, features_bfm: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Features and their frames -> encoder input (B, T, D), zero at padding, and its frames (B,)."""
-        batch, frames, _ = features_bfm.shape
-        x_bfm = F.pad(features_bfm, (0, 0, 0, max(0, MIN_FRAMES - frames)))
-        mirrored_bfm1 = mirror(x_bfm.unsqueeze(-1), lengths_b)
-        rows = subsampled(x_bfm.shape[1])
-        utterances, span = self._piece_size(mirrored_bfm1, batch, rows)
-        x_btd = torch.cat(
+        if (frames := features_bfm.shape[1]) < MIN_FRAMES:
+            features_bfm = F.pad(features_bfm, (0, 0, 0, MIN_FRAMES - frames))
+        x_btd = self.dropout(self._pieces(mirror(features_bfm.unsqueeze(-1), lengths_b), lengths_b))
+        out_lengths_b = subsampled(lengths_b)
+        return zero_padding(x_btd, padding_mask(out_lengths_b, x_btd.shape[1])), out_lengths_b
+
+    def _pieces(self, mirrored_bfm1: Tensor, lengths_b: Tensor) -> Tensor:
+        """All output frames, some utterances or a part of one at a time; shapes as `_piece`."""
+        batch = mirrored_bfm1.shape[0]
+        if pieces.whole(mirrored_bfm1) or batch == 0:
+            return self._piece(mirrored_bfm1, lengths_b, 0, None)
+        rows, values_per_row = subsampled(mirrored_bfm1.shape[1] - 2), 2 * self.first.norm.weight.numel()
+        utterances = max(1, pieces.PIECE_VALUES // (rows * values_per_row))
+        span = rows if utterances > 1 else max(1, pieces.PIECE_VALUES // values_per_row)
+        groups = zip(mirrored_bfm1.split(utterances), lengths_b.split(utterances), strict=True)
+        return torch.cat(
             [
                 torch.cat(
                     [
-                        self._piece(
-                            mirrored_bfm1[b : b + utterances], lengths_b[b : b + utterances], t, t + span
-                        )
-                        for t in range(0, rows, span)
+                        self._piece(*group, start, start + span if start + span < rows else None)
+                        for start in range(0, rows, span)
                     ],
                     dim=1,
                 )
-                for b in range(0, batch, utterances)
+                for group in groups
             ]
         )
-        out_frames, out_lengths_b = subsampled(frames), subsampled(lengths_b)
-        padding = padding_mask(out_lengths_b, out_frames)
-        return zero_padding(self.dropout(x_btd[:, :out_frames]), padding), out_lengths_b
 
-    def _piece_size(self, x: Tensor, batch: int, rows: int) -> tuple[int, int]:
-        """How many utterances and output frames to take at a time, by the first convolution's output."""
-        if pieces.whole(x):
-            return batch, rows
-        values_per_row = 2 * self.first.norm.weight.numel()
-        utterances = max(1, pieces.PIECE_VALUES // (rows * values_per_row))
-        return utterances, rows if utterances > 1 else max(1, pieces.PIECE_VALUES // values_per_row)
-
-    def _piece(self, mirrored_bfm1: Tensor, lengths_b: Tensor, start: int, stop: int) -> Tensor:
-        """Output frames ``start`` to ``stop``: (B, F + 2, M + 1, 1) -> (B, stop - start, D).
+    def _piece(self, mirrored_bfm1: Tensor, lengths_b: Tensor, start: int, stop: int | None) -> Tensor:
+        """Output frames ``start`` to ``stop`` (None: the last): (B, F + 2, M + 1, 1) -> (B, T, D).
 
         Output frame t hears 2 t - 1 to 2 t + 1 of the first convolution, which hears as many of the features.
         """
-        frames = (mirrored_bfm1.shape[1] - 1) // 2
-        low, high = max(0, 2 * start - 1), min(frames, 2 * stop)
-        features_b1fm = mirrored_bfm1[:, 2 * low : 2 * high + 1].permute(0, 3, 1, 2)
+        low = max(0, 2 * start - 1)
+        high = None if stop is None else 4 * stop + 1
+        features_b1fm = mirrored_bfm1[:, 2 * low : high].permute(0, 3, 1, 2)
         first = self.first.conv(features_b1fm).permute(0, 2, 3, 1)
         ends_b = (lengths_b + 1) // 2 - low
 
         def heard(x_btfc: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
             active = self.first.active(x_btfc, gain, bias)
-            return mirror(active, ends_b, first=start == 0, last=2 * stop > frames).permute(0, 3, 1, 2)
+            return mirror(active, ends_b, first=start == 0, last=stop is None).permute(0, 3, 1, 2)
 
         norm, conv = self.first.norm, self.second.conv
         second = convolution_of(heard, (first, norm.weight, norm.bias), conv.weight, conv.bias, stride=2)

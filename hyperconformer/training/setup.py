@@ -149,10 +149,10 @@ def make_model(settings: Settings) -> ASR:
     Examples
     --------
     >>> from hyperconformer.training.settings import load_settings
-    >>> make_model(load_settings("hparams/mini.yaml", {"mixer": "atention"}))
+    >>> make_model(load_settings("hparams/mini.yaml", {"nhead": 5}))
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: mixer 'atention' is not one of attention, ...
+    hyperconformer.errors.InputError: d_model 128 must be a multiple of num_heads 5
     """
     try:
         return ASR(settings.model)

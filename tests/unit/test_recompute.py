@@ -115,10 +115,20 @@ def test_a_product_of_something_under_autocast(case) -> None:
 
 
 def test_only_what_is_learnt_gets_a_gradient() -> None:
-    weight = torch.randn(2, 3, requires_grad=True)
-    out = linear_of(torch.relu, (torch.randn(4, 3),), weight, None)
+    weight, x = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
+    out = linear_of(torch.relu, (x,), weight, None)
     (gradient,) = torch.autograd.grad(out.sum(), weight)
-    assert gradient.shape == weight.shape
+    torch.testing.assert_close(gradient, x.relu().sum(0).expand(2, 3))
+
+
+@pytest.mark.parametrize("frozen", ["0.weight", "0.bias", "1.weight", "1.bias"])
+def test_what_is_frozen_changes_no_other_gradient(frozen: str) -> None:
+    module, kept, plain, x = linear_case()
+    module.double().get_parameter(frozen).requires_grad_(False)
+    learnt = [p for p in module.parameters() if p.requires_grad]
+    strided = torch.randn(2, 6, 3, dtype=torch.float64).transpose(1, 2)
+    results = [torch.autograd.grad(run(x.double()), learnt, strided) for run in (kept, plain)]
+    torch.testing.assert_close(*results)
 
 
 def test_a_feed_forward_keeps_its_input_its_hidden_values_and_a_mask() -> None:
@@ -126,6 +136,16 @@ def test_a_feed_forward_keeps_its_input_its_hidden_values_and_a_mask() -> None:
     x = x.requires_grad_()
     known = [x, *module.parameters()]
     assert saved_bytes(lambda: module(x), known) == 10 * 64 * 4 + 10 * 64
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    with pytest.raises(ValueError, match="activation 'relu' is not one of silu, gelu"):
+        FeedForward(16, 64, dropout=0.1, activation="relu")
+
+
+def test_a_batch_of_none_passes_the_front_end() -> None:
+    module = Subsampling(8, 4, channels=(3, 2), dropout=0.0)
+    assert module(torch.zeros(0, 9, 8), torch.zeros(0, dtype=torch.long))[0].shape == (0, 3, 4)
 
 
 @pytest.mark.parametrize("activation", ["silu", "gelu"])
@@ -171,7 +191,7 @@ def test_closing_a_residual_equals_the_sum_of_its_parts() -> None:
     torch.testing.assert_close(dropout.eval().add(x, branch, 0.5), x + 0.5 * branch)
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.0])
+@pytest.mark.parametrize("p", [-0.1, 0.999999, 1.0])
 def test_impossible_dropout_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match=f"below 1, got {p}"):
         Dropout(p)

@@ -205,7 +205,7 @@ BROKEN = [
     ("model.ckpt", [torch.zeros(1)], "holds no named tensors"),
     ("model.ckpt", {0: torch.zeros(1)}, "holds no named tensors"),
     ("model.ckpt", {"0.x": torch.zeros(1)}, "model.ckpt': '0.x' has no place"),
-    ("model.ckpt", {"2.w.weight": torch.zeros(1).expand(10**9, 10**3)}, "larger than its file"),
+    ("model.ckpt", {"2.w.weight": torch.zeros(1).expand(10**9, 10**3)}, "larger than the file"),
     ("normalizer.ckpt", STATISTICS | {"glob_mean": torch.zeros(80)}, "glob_mean is not 8 numbers"),
     ("normalizer.ckpt", STATISTICS | {"glob_std": torch.empty(0)}, "glob_std is not 8 numbers"),
     ("normalizer.ckpt", STATISTICS | {"glob_std": torch.full((8,), torch.nan)}, "glob_std is not 8 numbers"),
