@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,21 +137,30 @@ def saved_bytes(forward: Run, known: list[Tensor]) -> int:
     40
     """
     skipped = {tensor.untyped_storage().data_ptr() for tensor in known}
-    # Holding the storages keeps their addresses from being used again.
-    storages: dict[int, torch.UntypedStorage] = {}
+    # What a graph within the forward pass kept is gone with it.
+    alive: weakref.WeakSet[_Kept] = weakref.WeakSet()
 
-    def keep(tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in skipped:
-            storages[storage.data_ptr()] = storage
+    def keep(tensor: Tensor) -> _Kept:
+        kept = _Kept(tensor)
+        alive.add(kept)
+        return kept
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, _unpack):
-        forward()
-    return sum(storage.nbytes() for storage in storages.values())
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
+        out = forward()
+    storages = {kept.storage.data_ptr(): kept.storage.nbytes() for kept in alive}
+    del out
+    return sum(size for address, size in storages.items() if address not in skipped)
 
 
-def _unpack(_: object) -> Tensor:
-    raise RuntimeError("counting what is saved leaves nothing to go back through")
+class _Kept:
+    """A tensor that a graph holds on to."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    @property
+    def storage(self) -> torch.UntypedStorage:
+        return self.tensor.untyped_storage()
 
 
 def _synchronise(case: Case) -> None:

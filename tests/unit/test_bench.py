@@ -182,6 +182,24 @@ def test_precision_reaches_the_system(system: str) -> None:
     assert measure(case).saved_bytes < measure(replace(case, precision="fp32")).saved_bytes
 
 
+def test_a_graph_within_the_forward_pass_is_not_counted() -> None:
+    x = torch.ones(10, requires_grad=True)
+
+    def forward() -> torch.Tensor:
+        with torch.enable_grad():
+            inner = torch.ones(1000, requires_grad=True)
+            torch.autograd.grad(inner.exp().sum(), inner)
+        return x.exp()
+
+    assert saved_bytes(forward, [x]) == 40
+
+
+def test_a_whole_training_step_is_counted() -> None:
+    case = replace(CASE, kind="step", part="step", system="hypermixing")
+    found = measure(case)
+    assert found.saved_bytes and found.status == "ok"
+
+
 def test_all_systems_train_on_the_same_batch() -> None:
     ours, theirs = (build(replace(CASE, kind="step", system=s)) for s in ("attention", "upstream:RoPEMHA"))
     assert torch.equal(ours.inputs[0], theirs.inputs[0])
