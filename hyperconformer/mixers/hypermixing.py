@@ -20,13 +20,16 @@ Positions = Literal["sinusoid", "none"]
 class HyperMixing(TokenMixer):
     """Token mixing in time and memory linear in length.
 
+    It wants normalised frames, holds no residual and ends in a layer norm: ``x + mixer(norm(x), padding)``.
+
     Each head owns E = D / H features and K = ``hypernet_size`` / H hidden units. With frames X (T, E)
     and positions P, its hypernetworks write W1, W2 (T, K) frame by frame; the head gives
     W2 GELU(W1' X / n(T)), and a layer norm joins the heads.
 
-    A hypernetwork is a two-layer MLP with a linear second layer: W = Y V + 1 b', where Y (T, E) comes from
-    its GELU. So W1' X = V1' (Y1' X) + b1 (1' X) and W2 G = Y2 (V2 G) + 1 (b2' G): W1 and W2 are never
-    written down, and the work for a frame does not depend on K.
+    (' transposes, 1 is a column of ones.) A hypernetwork is a two-layer MLP with a linear second layer:
+    W = Y V + 1 b', where Y (T, E) comes from its GELU. So W1' X = V1' (Y1' X) + b1 (1' X) and
+    W2 G = Y2 (V2 G) + 1 (b2' G): W1 and W2 are never written down, and the work for a frame does not
+    depend on K.
 
     Parameters
     ----------
@@ -41,8 +44,8 @@ class HyperMixing(TokenMixer):
     init : {"centred", "fan", "speechbrain"}
         How weights start. ``fan``: by each head's own fan-in, biases zero. ``centred``: the same, the weights
         of each unit sum to zero, so that what all features of a frame have in common (slow positions, the
-        mean of a GELU) is not heard and W2 differs from frame to frame; and the norm's gain is a half, as
-        with one a change of the input grows tenfold through ten layers. ``speechbrain``: as SpeechBrain 1.1.
+        mean of a GELU) is not heard and W2 differs from frame to frame; and the norm's gain is a half: with
+        gain one a change of the input grows tenfold through ten layers. ``speechbrain``: as SpeechBrain 1.1.
     length_norm : {"mean", "sqrt", "none"}
         n(T) = T, sqrt(T) or 1, of the utterance's own length. Without it the GELU's input grows with the
         utterance, a model trained on short ones meets long ones with other statistics, and float16 overflows
@@ -55,7 +58,8 @@ class HyperMixing(TokenMixer):
     Raises
     ------
     ValueError
-        If a size does not divide by ``num_heads`` or a dial has no such setting.
+        If a size does not divide by ``num_heads``, a dial has no such setting, or ``d_model`` is odd with
+        sinusoidal positions.
 
     References
     ----------
@@ -84,8 +88,10 @@ class HyperMixing(TokenMixer):
     ) -> None:
         super().__init__()
         hypernet_size = 4 * d_model if hypernet_size is None else hypernet_size
+        if d_model % 2 and positions == "sinusoid":
+            raise ValueError(f"d_model {d_model} must be even for sinusoidal positions, or positions none")
         for name, size in (("d_model", d_model), ("hypernet_size", hypernet_size)):
-            if size % num_heads:
+            if num_heads < 1 or size % num_heads:
                 raise ValueError(f"{name} {size} must be a multiple of num_heads {num_heads}")
         for name, value, legal in (
             ("init", init, get_args(Init)),
@@ -132,8 +138,19 @@ class HyperMixing(TokenMixer):
         nn.init.zeros_(self.bias_in)
         nn.init.zeros_(self.bias_out)
 
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        heads, hidden = self.num_heads, self.num_heads * self.weight_out.shape[-1]
+        return (
+            f"num_heads={heads}, hypernet_size={hidden}, tied={self.tied}, init={self.init}, "
+            f"length_norm={self.length_norm}, positions={self.positions}"
+        )
+
     def forward(self, x_btd: Tensor, padding: Tensor | None = None) -> Tensor:
-        """(B, T, D), padding (B, T) or None -> (B, T, D)."""
+        """(B, T, D), padding (B, T) bool, True at padded frames, or None -> (B, T, D)."""
+        assert x_btd.ndim == 3 and x_btd.shape[2] == self.norm.normalized_shape[0], (
+            f"expected (B, T, {self.norm.normalized_shape[0]}), got {tuple(x_btd.shape)}"
+        )
         x_btd = zero_padding(x_btd, padding)
         hidden_hbte = self._hidden(x_btd, slice(None)).chunk(len(self.weight_out), dim=-1)
         mixed = self._mix(hidden_hbte[-1], hidden_hbte[0], x_btd, padding)
@@ -149,6 +166,8 @@ class HyperMixing(TokenMixer):
         """Let every query hear of all keys; ``cross(x, x)`` is ``forward(x)``.
 
         The keys write W1 and are what it pools; the queries write W2, so they give the output its length.
+        Both are numbered from 0, so all queries come at once (or ``positions`` is "none"); they do not hear
+        each other.
 
         Parameters
         ----------
@@ -172,6 +191,7 @@ class HyperMixing(TokenMixer):
         >>> HyperMixing(8, 2).cross(torch.randn(1, 3, 8), torch.randn(1, 5, 8)).shape
         torch.Size([1, 3, 8])
         """
+        assert queries_bld.shape[0] == keys_btd.shape[0], "queries and keys differ in their batch size"
         keys_btd = zero_padding(keys_btd, key_padding)
         head = self.weight_in.shape[1]
         reading = self._hidden(zero_padding(queries_bld, query_padding), slice(-head, None))
@@ -209,8 +229,9 @@ class HyperMixing(TokenMixer):
         total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
         scale_b11 = scale_b[:, None, None]
         told_hbee, offset_hb1e = self._token_mlp(pooled_hbee * scale_b11, total_hb1e * scale_b11)
-        factors = (t.flatten(0, 1) for t in (offset_hb1e, reading_hble, told_hbee))
-        mixed_hble = torch.baddbmm(*factors).unflatten(0, (heads, batch))
+        offset_n1e, told_nee = offset_hb1e.flatten(0, 1), told_hbee.flatten(0, 1)
+        mixed_nle = torch.baddbmm(offset_n1e, reading_hble.flatten(0, 1), told_nee)
+        mixed_hble = mixed_nle.unflatten(0, (heads, batch))
         joined: Tensor = self.norm(mixed_hble.permute(1, 2, 0, 3).flatten(2))
         return joined
 

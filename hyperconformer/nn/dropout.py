@@ -10,13 +10,13 @@ MAX_DROPOUT = 1 - 1 / _LEVELS
 class Dropout(nn.Module):
     """Zero values at random in training, and scale up the others.
 
-    Drawing PyTorch's mask on a CPU takes longer than the product before it. Here 64 random bits decide on
-    four values, so the probability is a multiple of 1 / 65,536.
+    Drawing PyTorch's mask on a CPU takes longer than the matrix product before it. Here 64 random bits
+    decide on four values, so the probability is a multiple of 1 / 65,536.
 
     Parameters
     ----------
     p : float
-        Probability of zero, at least 0 and below 1.
+        Probability of zero, from 0 to 1 - 1 / 65,536.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p <= MAX_DROPOUT:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
+            raise ValueError(f"dropout must be from 0 to {MAX_DROPOUT:.5f}, got {p}")
         self.p = round(p * _LEVELS) / _LEVELS
 
     def mask(self, like: Tensor) -> Tensor | None:
@@ -60,6 +60,7 @@ class Dropout(nn.Module):
         if like.device.type != "cpu":
             kept = torch.empty(like.shape, dtype=torch.bool, device=like.device).bernoulli_(1 - self.p)
             return kept.view(torch.uint8)
+        # An int16 of random bits is below p 65,536 - 32,768 with probability p.
         words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         levels = words.view(torch.int16)[: like.numel()].view(like.shape)
         return (levels >= int(self.p * _LEVELS) - _LEVELS // 2).view(torch.uint8)

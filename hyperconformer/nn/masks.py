@@ -46,12 +46,28 @@ def zero_padding(x_btd: Tensor, padding: Tensor | None) -> Tensor:
     -------
     Tensor, shape (B, T, D)
 
+    Raises
+    ------
+    ValueError
+        If ``padding`` is not a mask of x's frames.
+
     Examples
     --------
     >>> zero_padding(torch.ones(1, 2, 1), torch.tensor([[False, True]])).flatten()
     tensor([1., 0.])
     """
-    return x_btd if padding is None else x_btd * (~padding).unsqueeze(-1).to(x_btd.dtype)
+    if padding is None:
+        return x_btd
+    _check(x_btd, padding)
+    return x_btd * (~padding).unsqueeze(-1).to(x_btd.dtype)
+
+
+def _check(x_btd: Tensor, padding: Tensor) -> None:
+    if padding.dtype != torch.bool or padding.shape != x_btd.shape[:2]:
+        raise ValueError(
+            f"padding must be bool of shape {tuple(x_btd.shape[:2])}, True at padded frames, got "
+            f"{padding.dtype} of {tuple(padding.shape)}: padding_mask(lengths, frames) makes it from lengths"
+        )
 
 
 def valid_lengths(x_btd: Tensor, padding: Tensor | None) -> Tensor:

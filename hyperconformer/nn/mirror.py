@@ -17,17 +17,17 @@ def mirror(x_btfc: Tensor, ends_b: Tensor, *, first: bool = True, last: bool = T
     x_btfc : Tensor, shape (B, T, F, C)
         T frames of F bands and C channels.
     ends_b : Tensor, shape (B,), long
-        Frames from the piece's first to the utterance's end: T or less where it ends within the piece,
-        whatever else where it ended before or goes on after it. A piece that holds the end holds the frame
-        before it too, unless the utterance ended before and nobody looks at it.
+        Frames from the piece's first to the utterance's end. Below 1 (it ended in an earlier piece) or above
+        T (it goes on) no end is mirrored. A piece that holds the end holds the frame before it too, unless
+        that end is nowhere looked at.
     first, last : bool
         Whether to add a frame before the first and after the last frame.
 
     Returns
     -------
     Tensor, shape (B, T + first + last, F + 1, C)
-        Frame ``ends_b`` is the mirrored one, even where the batch goes on; a frame added beyond the end of a
-        shorter utterance is zero.
+        Output frame ``ends_b + first`` is the mirror image, even where the batch goes on. Padding behind it
+        stays as it was; the frame that ``last`` adds is zero for shorter utterances.
 
     Examples
     --------
@@ -43,7 +43,10 @@ def mirror(x_btfc: Tensor, ends_b: Tensor, *, first: bool = True, last: bool = T
 
 
 def _edges(ends_b: Tensor, rows: int, first: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the padded piece: the row to fill at each end, its source, and the source of row 0."""
+    """Of the padded piece: the row to fill at each end, its source, and the source of row 0 (if ``first``).
+
+    The source lies two rows before the target, so the edge is not repeated; a single frame copies itself.
+    """
     target_b = ends_b + int(first)
     single_b = (ends_b == 1).long()
     inside_b = (target_b >= 2 - single_b) & (target_b < rows)

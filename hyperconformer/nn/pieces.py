@@ -9,12 +9,12 @@ from torch import Tensor
 PIECE_VALUES = 2**19
 
 
-def whole(x: Tensor) -> bool:
+def better_whole(x: Tensor) -> bool:
     """Whether x is better taken whole: on other devices, and by a compiler, which cuts as it likes.
 
     Examples
     --------
-    >>> whole(torch.zeros(1))
+    >>> better_whole(torch.zeros(1))
     False
     """
     return x.device.type != "cpu" or torch.compiler.is_compiling()
@@ -29,7 +29,7 @@ def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tens
         (N, I) -> (N, O), each row by itself.
     x : Tensor, shape (..., I)
     width : int
-        Values that the function holds for a row.
+        Values that the function holds for a row: its largest intermediate.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tens
     torch.Size([2, 500, 3])
     """
     rows = max(1, PIECE_VALUES // width)
-    if whole(x) or torch.is_grad_enabled() or x.shape[:-1].numel() <= rows:
+    if better_whole(x) or torch.is_grad_enabled() or x.shape[:-1].numel() <= rows:
         return function(x)
     pieces = torch.cat([function(piece) for piece in x.flatten(0, -2).split(rows)])
     return pieces.view(*x.shape[:-1], pieces.shape[-1])

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Pointwise = Callable[..., Tensor]
+Recomputed = Callable[..., Tensor]
 
 
 def linear_of(
-    function: Pointwise, inputs: tuple[Tensor | None, ...], weight: Tensor, bias: Tensor | None
+    function: Recomputed, inputs: tuple[Tensor | None, ...], weight: Tensor, bias: Tensor | None
 ) -> Tensor:
     """``linear(function(*inputs), weight, bias)``, keeping only ``inputs`` for backward.
 
@@ -48,7 +48,7 @@ def linear_of(
 
 
 def convolution_of(
-    function: Pointwise, inputs: tuple[Tensor | None, ...], weight: Tensor, bias: Tensor | None, stride: int
+    function: Recomputed, inputs: tuple[Tensor | None, ...], weight: Tensor, bias: Tensor | None, stride: int
 ) -> Tensor:
     """``conv2d(function(*inputs), weight, bias, stride)``, keeping only ``inputs`` for backward.
 
@@ -87,7 +87,7 @@ def normed_linear(
     linear : Linear
     x : Tensor, shape (..., I)
     activation : callable or None
-        Pointwise; None for none.
+        Recomputed; None for none.
 
     Returns
     -------
@@ -139,12 +139,13 @@ class _Convolution:
 
 def _product_of(
     product: _Linear | _Convolution,
-    function: Pointwise,
+    function: Recomputed,
     inputs: tuple[Tensor | None, ...],
     weight: Tensor,
     bias: Tensor | None,
 ) -> Tensor:
-    # A compiler weighs by itself what to keep, and cannot look into a backward written by hand.
+    # A compiler weighs by itself what to keep, and cannot look into a backward written by hand; tensors
+    # without values (meta) have no autocast.
     if not torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_meta:
         return product.forward(function(*inputs), weight, bias)
     out: Tensor = _ProductOf.apply(product, function, weight, bias, *inputs)  # type: ignore[no-untyped-call]  # torch's own
@@ -156,7 +157,7 @@ class _ProductOf(torch.autograd.Function):
     def forward(
         ctx: Any,
         product: _Linear | _Convolution,
-        function: Pointwise,
+        function: Recomputed,
         weight: Tensor,
         bias: Tensor | None,
         *inputs: Tensor | None,

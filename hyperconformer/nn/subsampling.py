@@ -112,7 +112,7 @@ class Subsampling(nn.Module):
     def _pieces(self, mirrored_bfm1: Tensor, lengths_b: Tensor) -> Tensor:
         """All output frames, some utterances or a part of one at a time; shapes as `_piece`."""
         batch = mirrored_bfm1.shape[0]
-        if pieces.whole(mirrored_bfm1) or batch == 0:
+        if pieces.better_whole(mirrored_bfm1) or batch == 0:
             return self._piece(mirrored_bfm1, lengths_b, 0, None)
         rows, values_per_row = subsampled(mirrored_bfm1.shape[1] - 2), 2 * self.first.norm.weight.numel()
         utterances = max(1, pieces.PIECE_VALUES // (rows * values_per_row))
@@ -134,12 +134,14 @@ class Subsampling(nn.Module):
     def _piece(self, mirrored_bfm1: Tensor, lengths_b: Tensor, start: int, stop: int | None) -> Tensor:
         """Output frames ``start`` to ``stop`` (None: the last): (B, F + 2, M + 1, 1) -> (B, T, D).
 
-        Output frame t hears 2 t - 1 to 2 t + 1 of the first convolution, which hears as many of the features.
+        Output frame t hears 2 t - 1 to 2 t + 1 of the first convolution, whose frame s hears features 2 s - 1
+        to 2 s + 1; the mirrored frame in front makes these rows 2 s to 2 s + 2.
         """
         low = max(0, 2 * start - 1)
         high = None if stop is None else 4 * stop + 1
         features_b1fm = mirrored_bfm1[:, 2 * low : high].permute(0, 3, 1, 2)
         first = self.first.conv(features_b1fm).permute(0, 2, 3, 1)
+        # In frames of the first convolution, counted from the piece's first.
         ends_b = (lengths_b + 1) // 2 - low
 
         def heard(x_btfc: Tensor, gain: Tensor, bias: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def test_hypermixing_keeps_no_positions_in_its_checkpoint() -> None:
         (lambda: HyperMixing(8, 2, length_norm="log"), "length_norm 'log'"),
         (lambda: HyperMixing(8, 2, positions="learnt"), "positions 'learnt'"),
         (lambda: HyperMixing(8, 2, init="xavier"), "init 'xavier'"),
-        (lambda: HyperMixing(8, 2, dropout=1.0), "dropout must be at least 0 and below 1"),
+        (lambda: HyperMixing(8, 2, dropout=1.0), "dropout must be from 0 to 0.99998"),
         (lambda: make_mixer("attention", 6, 2), "d_model 6"),
         (lambda: make_mixer("summary", 9, 2), "d_model 9"),
         (

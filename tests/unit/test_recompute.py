@@ -193,5 +193,5 @@ def test_closing_a_residual_equals_the_sum_of_its_parts() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 0.999999, 1.0])
 def test_impossible_dropout_is_refused(p: float) -> None:
-    with pytest.raises(ValueError, match=f"below 1, got {p}"):
+    with pytest.raises(ValueError, match=f"to 0.99998, got {p}"):
         Dropout(p)
