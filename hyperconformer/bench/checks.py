@@ -211,7 +211,7 @@ def check_compiled(case: Case, load: Workload, run: Callable[[], Tensor]) -> Non
     Examples
     --------
     >>> case = Case("mixer", "identity", "forward", seconds=1.0, batch_size=1)
-    >>> from hyperconformer.bench.workload import build
+    >>> from hyperconformer.bench.systems import build
     >>> load = build(case)
     >>> check_compiled(case, load, lambda: 2 * load.forward())
     Traceback (most recent call last):

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from hyperconformer.bench.cases import Case, Outcome, Part
 from hyperconformer.bench.checks import autocast, check_compiled
-from hyperconformer.bench.workload import Workload, build
+from hyperconformer.bench.systems import build
+from hyperconformer.bench.workload import Workload
 
 WARM_UPS = 2
 # A slow case stops repeating after this share of its time limit, but not before so many runs.

@@ -179,31 +179,3 @@ def _step(case: Case) -> Workload:
 
 
 BUILDERS: dict[Kind, Callable[[Case], Workload]] = {"mixer": _mixer, "encoder": _encoder, "step": _step}
-
-
-def build(case: Case) -> Workload:
-    """Build what a case measures, with weights drawn from its seed.
-
-    Parameters
-    ----------
-    case : Case
-
-    Returns
-    -------
-    Workload
-        In training mode, on the case's device.
-
-    Examples
-    --------
-    >>> load = build(Case("mixer", "hypermixing", "forward", seconds=1.0, batch_size=2))
-    >>> load.forward().shape, load.parameters
-    (torch.Size([2, 25, 144]), 27648)
-    """
-    builders = BUILDERS
-    if case.is_upstream:
-        # SpeechBrain need not be there for anything else.
-        from hyperconformer.bench import upstream
-
-        builders = upstream.BUILDERS
-    torch.manual_seed(case.seed)
-    return builders[case.kind](case)

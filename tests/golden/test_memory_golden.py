@@ -4,7 +4,7 @@ import pytest
 
 from hyperconformer.bench.cases import Case, Sizes
 from hyperconformer.bench.measure import saved_bytes
-from hyperconformer.bench.workload import build
+from hyperconformer.bench.systems import build
 
 SIZES = Sizes(d_model=144, heads=8, layers=2)
 

@@ -12,7 +12,7 @@ from hyperconformer.bench import child, command, figures, record, report, runner
 from hyperconformer.bench.cases import PARTS, THEIR_MIXERS, Case, Outcome, Sizes
 from hyperconformer.bench.checks import CheckFailed, check, check_padding, difference
 from hyperconformer.bench.measure import FEWEST_REPEATS, measure, saved_bytes
-from hyperconformer.bench.workload import build
+from hyperconformer.bench.systems import build
 from hyperconformer.cli import main
 from hyperconformer.mixers import MIXERS, SummaryMixing
 
