@@ -46,12 +46,12 @@ def _add_import_speechbrain(parser: argparse.ArgumentParser) -> None:
 
 def _import_speechbrain(arguments: argparse.Namespace) -> int:
     """Turn a SpeechBrain checkpoint into a model folder, and say which checkpoint it was."""
-    from hyperconformer.inference.speechbrain_folder import import_folder
+    from hyperconformer.inference.speechbrain_folder import import_model
     from hyperconformer.inference.speechbrain_sources import find_sources
 
+    sources = find_sources(Path(arguments.folder))
     options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}
-    written = import_folder(arguments.folder, arguments.output, **options)
-    print(f"{find_sources(Path(arguments.folder)).describe()} -> {written}")
+    print(f"{sources.describe()} -> {import_model(sources, Path(arguments.output), **options)}")
     return 0
 
 

@@ -44,3 +44,24 @@ def check_range(name: str, value: float, low: float, high: float = math.inf) -> 
     if not low <= value <= high:
         wanted = f"be at least {low}" if high == math.inf else f"lie between {low} and {high}"
         raise ValueError(f"{name} must {wanted}, got {value}")
+
+
+def one_line(error: Exception, longest: int) -> str:
+    """Fit what a library says into a message of one line.
+
+    Parameters
+    ----------
+    error : Exception
+    longest : int
+        Characters to keep.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> one_line(ValueError("no   good"), 300)
+    'no good'
+    """
+    return " ".join(str(error).split())[:longest]

@@ -5,23 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from hyperconformer.bench.checks import outputs_and_gradients
+
 
 def assert_same_with_gradients(
     module: nn.Module, fast: Callable[[Tensor], Tensor], slow: Callable[[Tensor], Tensor], x: Tensor
 ) -> None:
     """Compare outputs, and gradients of a random projection of them, for the input and every parameter."""
-    module.zero_grad()
-    weights = None
-    results = []
-    for function in (fast, slow):
-        probe = x.clone().requires_grad_()
-        out = function(probe)
-        weights = torch.randn_like(out) if weights is None else weights
-        inputs = [probe, *module.parameters()]
-        gradients = torch.autograd.grad((out * weights).sum(), inputs, allow_unused=True)
-        results.append(
-            [out, *(torch.zeros_like(i) if g is None else g for g, i in zip(gradients, inputs, strict=True))]
-        )
+    with torch.no_grad():
+        weights = torch.randn_like(fast(x))
+    results = [outputs_and_gradients(module, function, x, weights) for function in (fast, slow)]
     for ours, truth in zip(*results, strict=True):
         torch.testing.assert_close(ours, truth, rtol=1e-9, atol=1e-9)
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hyperconformer.bench.cases import Case
 from hyperconformer.bench.workload import Workload
-from hyperconformer.mixers import TokenMixer, make_mixer
+from hyperconformer.mixers import make_mixer
 from hyperconformer.mixers.reference import reference
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.speechbrain_compat import from_speechbrain
@@ -84,12 +84,36 @@ def autocast(case: Case) -> torch.autocast:
     return torch.autocast(case.device_type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def _outputs_and_gradients(
-    mixer: TokenMixer, run: Callable[[Tensor], Tensor], x: Tensor, weights: Tensor
+def outputs_and_gradients(
+    module: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor, weights: Tensor
 ) -> list[Tensor]:
+    """Run, and go back from a projection of the output.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its parameters get gradients.
+    run : callable
+        One way of computing its output.
+    x : Tensor
+        Input.
+    weights : Tensor, the shape of the output
+        Of the projection.
+
+    Returns
+    -------
+    list of Tensor
+        The output, and gradients for the input and every parameter: zeros where it has no part.
+
+    Examples
+    --------
+    >>> linear = nn.Linear(1, 1, bias=False)
+    >>> outputs_and_gradients(linear, linear, torch.ones(1), torch.full((1,), 3.0))[2]
+    tensor([[3.]])
+    """
     probe = x.clone().requires_grad_()
     out = run(probe)
-    inputs = [probe, *mixer.parameters()]
+    inputs = [probe, *module.parameters()]
     gradients = torch.autograd.grad((out * weights).sum(), inputs, allow_unused=True)
     return [out, *(torch.zeros_like(i) if g is None else g for g, i in zip(gradients, inputs, strict=True))]
 
@@ -118,8 +142,8 @@ def check_mixer(case: Case) -> None:
         for parameter in mixer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     x, weights = torch.randn(2, 1, REFERENCE_FRAMES, sizes.d_model, dtype=torch.float64)
-    ours = _outputs_and_gradients(mixer, mixer, x, weights)
-    truth = _outputs_and_gradients(mixer, lambda x: reference(mixer, x[0]).unsqueeze(0), x, weights)
+    ours = outputs_and_gradients(mixer, mixer, x, weights)
+    truth = outputs_and_gradients(mixer, lambda x: reference(mixer, x[0]).unsqueeze(0), x, weights)
     names = ["outputs", "gradients of the input", *(f"gradients of {n}" for n, _ in mixer.named_parameters())]
     for name, one, other in zip(names, ours, truth, strict=True):
         if (off := difference(one, other)) > EXACT:

@@ -3,16 +3,15 @@
 import datetime
 import os
 import shlex
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from hyperconformer.bench.cases import Case, Kind
 from hyperconformer.bench.report import COLUMNS, Row
+from hyperconformer.provenance import commit, processor
 
 SECTION = "## Speed and memory"
 TITLES: dict[Kind, str] = {"mixer": "### Mixer", "encoder": "### Encoder", "step": "### Training step"}
@@ -56,31 +55,13 @@ class Origin:
         """
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         command = shlex.join(["hyperconformer", *arguments])
-        return cls(command, _commit(), _hardware(case), str(torch.__version__), today)
-
-
-def _commit() -> str:
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return "unknown"
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True
-        )
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+        return cls(command, commit() or "unknown", _hardware(case), str(torch.__version__), today)
 
 
 def _hardware(case: Case) -> str:
     if case.device_type == "cuda":
         return torch.cuda.get_device_name(case.device)
-    model = "unknown CPU"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line for line in cpuinfo.read_text("utf-8").splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    return f"{model}, {os.cpu_count()} cores, threads: {case.threads}"
+    return f"{processor()}, {os.cpu_count()} cores, threads: {case.threads}"
 
 
 def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> dict[str, Any]:

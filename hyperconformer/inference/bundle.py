@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.errors import InputError
+from hyperconformer.errors import InputError, one_line
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import Tokenizer
 
 FORMAT = "hyperconformer-2"
+LONGEST_REASON = 300
 CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD = (
     "config.json",
     "model.safetensors",
@@ -124,13 +125,13 @@ training wrote
             raise ValueError(f"its format is {config['format']!r}, this version reads {FORMAT!r}")
         model = ASR(ModelConfig.from_dict(config["model"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"model '{folder}': {CONFIG} cannot be used ({_one_line(error)})") from error
+        raise InputError(
+            f"model '{folder}': {CONFIG} cannot be used ({one_line(error, LONGEST_REASON)})"
+        ) from error
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise InputError(f"model '{folder}': {WEIGHTS} cannot be used ({_one_line(error)})") from error
+        raise InputError(
+            f"model '{folder}': {WEIGHTS} cannot be used ({one_line(error, LONGEST_REASON)})"
+        ) from error
     return model.to(device).eval(), Tokenizer.load(folder / TOKENIZER)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconformer.errors import InputError
+from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import MIN_STD_DB
 from hyperconformer.inference.bundle import CONFIG, load_bundle, save_bundle
 from hyperconformer.inference.speechbrain_sources import (
@@ -31,6 +31,7 @@ from hyperconformer.models.speechbrain_compat import from_speechbrain, to_speech
 from hyperconformer.text import Tokenizer
 
 N_FFT = 400
+LONGEST_REASON = 200
 # An imported model's statistics count as measured on so many frames: more training leaves them as they are.
 _MANY_FRAMES = 1_000_000_000
 
@@ -38,10 +39,6 @@ _MANY_FRAMES = 1_000_000_000
 def _whole(numbers: Mapping[str, float], name: str, given: int | None) -> int | None:
     """A setting: as given, else as the recipe has it."""
     return int(numbers[name]) if given is None and name in numbers else given
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -52,7 +49,7 @@ def _load(path: Path) -> dict[str, Any]:
     except Exception as error:
         # The unpickler's own class of error lives in a module that nothing here may import.
         raise InputError(
-            f"'{path}' cannot be opened as tensors ({_one_line(error)}): copy it again"
+            f"'{path}' cannot be opened as tensors ({one_line(error, LONGEST_REASON)}): copy it again"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise InputError(f"'{path}' holds no named tensors: give a checkpoint of a SpeechBrain recipe")
@@ -118,9 +115,32 @@ def import_folder(
     hyperconformer.errors.InputError: 'no/such/run' is not a folder: give the output folder of a \
 SpeechBrain recipe
     """
-    folder, out = Path(folder), Path(out)
-    sources = find_sources(folder)
-    _check_output(out, folder)
+    return import_model(find_sources(Path(folder)), Path(out), nhead=nhead, n_fft=n_fft)
+
+
+def import_model(sources: Sources, out: Path, *, nhead: int | None = None, n_fft: int | None = None) -> Path:
+    """Turn the files that :func:`find_sources` found into a model bundle; otherwise as :func:`import_folder`.
+
+    Parameters
+    ----------
+    sources : Sources
+    out : Path
+    nhead, n_fft : int or None
+
+    Returns
+    -------
+    Path
+        The bundle.
+
+    Examples
+    --------
+    >>> missing = Path("no/such/model.ckpt")
+    >>> import_model(Sources(missing, missing, missing), Path("no/such"))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: output 'no/such' holds what is imported: give another folder
+    """
+    _check_output(out, sources.model.parent)
     known = read_settings(sources.settings)
     points = _whole(known, "n_fft", n_fft)
     state = _load(sources.model)

@@ -240,12 +240,13 @@ class HyperMixing(TokenMixer):
 
         All utterances stand side by side as columns, one product a head.
         """
+        _, batch, _, head = pooled_hbee.shape
 
         def columns(x_hbie: Tensor) -> Tensor:
             return x_hbie.transpose(1, 2).flatten(2)
 
         def utterances(x_hin: Tensor) -> Tensor:
-            x_hibe: Tensor = x_hin.unflatten(2, pooled_hbee.shape[1::2])
+            x_hibe: Tensor = x_hin.unflatten(2, (batch, head))
             return x_hibe.transpose(1, 2)
 
         bias_hkn = self.bias_out[0].mT * columns(total_hb1e)

@@ -78,7 +78,12 @@ def _turned(vector: Tensor, t: int) -> Tensor:
     return torch.stack(turned)
 
 
-def _attention(mixer: RotaryAttention, x_td: Tensor) -> Tensor:
+def _attended(
+    mixer: RotaryAttention | RelativeAttention,
+    x_td: Tensor,
+    score: Callable[[int, Tensor, Tensor, int, int], Tensor],
+) -> Tensor:
+    """Self-attention whose score of head h, query and key at frames t and s is given."""
     frames, d_model = x_td.shape
     head = d_model // mixer.num_heads
     projected = mixer.query_key_value(x_td)
@@ -87,11 +92,18 @@ def _attention(mixer: RotaryAttention, x_td: Tensor) -> Tensor:
         query, key, value = (projected[:, n * d_model + h * head :][:, :head] for n in range(3))
         rows = []
         for t in range(frames):
-            scores = [_turned(query[t], t) @ _turned(key[s], s) / math.sqrt(head) for s in range(frames)]
+            scores = [score(h, query[t], key[s], t, s) for s in range(frames)]
             rows.append(torch.stack(scores).softmax(0) @ value)
         heads.append(torch.stack(rows))
     joined: Tensor = mixer.out(torch.cat(heads, dim=-1))
     return joined
+
+
+def _attention(mixer: RotaryAttention, x_td: Tensor) -> Tensor:
+    def score(_: int, query: Tensor, key: Tensor, t: int, s: int) -> Tensor:
+        return _turned(query, t) @ _turned(key, s) / math.sqrt(len(query))
+
+    return _attended(mixer, x_td, score)
 
 
 def _distance(frames: int, dim: int, like: Tensor) -> Tensor:
@@ -101,24 +113,17 @@ def _distance(frames: int, dim: int, like: Tensor) -> Tensor:
 
 
 def _relative(mixer: RelativeAttention, x_td: Tensor) -> Tensor:
-    frames, d_model = x_td.shape
-    head = d_model // mixer.num_heads
-    projected = mixer.query_key_value(x_td)
-    heads = []
-    for h in range(mixer.num_heads):
-        query, key, value = (projected[:, n * d_model + h * head :][:, :head] for n in range(3))
-        rows = []
-        for t in range(frames):
-            scores = []
-            for s in range(frames):
-                apart = mixer.position(_distance(abs(t - s), d_model, x_td))[h * head : (h + 1) * head]
-                content = (query[t] + mixer.content_bias[h]) @ key[s]
-                position = (query[t] + mixer.position_bias[h]) @ apart
-                scores.append((content + position) / math.sqrt(d_model))
-            rows.append(torch.stack(scores).softmax(0) @ value)
-        heads.append(torch.stack(rows))
-    joined: Tensor = mixer.out(torch.cat(heads, dim=-1))
-    return joined
+    d_model = x_td.shape[1]
+
+    def score(h: int, query: Tensor, key: Tensor, t: int, s: int) -> Tensor:
+        head = len(query)
+        apart = mixer.position(_distance(abs(t - s), d_model, x_td))[h * head : (h + 1) * head]
+        content = (query + mixer.content_bias[h]) @ key
+        position = (query + mixer.position_bias[h]) @ apart
+        scaled: Tensor = (content + position) / math.sqrt(d_model)
+        return scaled
+
+    return _attended(mixer, x_td, score)
 
 
 def _summary(mixer: SummaryMixing, x_td: Tensor) -> Tensor:

@@ -40,6 +40,11 @@ class Dropout(nn.Module):
             raise ValueError(f"dropout must be from 0 to {MAX_DROPOUT:.5f}, got {p}")
         self.p = round(p * _LEVELS) / _LEVELS
 
+    @property
+    def scale(self) -> float:
+        """By what kept values grow, so that the mean stays."""
+        return 1 / (1 - self.p)
+
     def mask(self, like: Tensor) -> Tensor | None:
         """Draw what to keep.
 
@@ -67,16 +72,16 @@ class Dropout(nn.Module):
 
     def apply_mask_(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Drop in place, by a mask that :meth:`mask` drew: any shape -> the same."""
-        return x if mask is None else x.mul_(mask).mul_(1 / (1 - self.p))
+        return x if mask is None else x.mul_(mask).mul_(self.scale)
 
     def add(self, x: Tensor, branch: Tensor, weight: float = 1.0) -> Tensor:
         """Close a residual: ``x + weight * dropout(branch)`` in as few passes as can be."""
         mask = self.mask(branch)
         if mask is None:
             return torch.add(x, branch, alpha=weight)
-        return torch.add(x, branch * mask, alpha=weight / (1 - self.p))
+        return torch.add(x, branch * mask, alpha=weight * self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same."""
         mask = self.mask(x)
-        return x if mask is None else (x * mask).mul_(1 / (1 - self.p))
+        return x if mask is None else (x * mask).mul_(self.scale)

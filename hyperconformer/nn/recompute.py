@@ -87,7 +87,7 @@ def normed_linear(
     linear : Linear
     x : Tensor, shape (..., I)
     activation : callable or None
-        Recomputed; None for none.
+        Pointwise; None for none.
 
     Returns
     -------

@@ -115,8 +115,8 @@ class Subsampling(nn.Module):
         if pieces.better_whole(mirrored_bfm1) or batch == 0:
             return self._piece(mirrored_bfm1, lengths_b, 0, None)
         rows, values_per_row = subsampled(mirrored_bfm1.shape[1] - 2), 2 * self.first.norm.weight.numel()
-        utterances = max(1, pieces.PIECE_VALUES // (rows * values_per_row))
-        span = rows if utterances > 1 else max(1, pieces.PIECE_VALUES // values_per_row)
+        span = max(1, pieces.PIECE_VALUES // values_per_row)
+        utterances = max(1, span // rows)
         groups = zip(mirrored_bfm1.split(utterances), lengths_b.split(utterances), strict=True)
         return torch.cat(
             [

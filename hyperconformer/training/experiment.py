@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,6 +15,7 @@ from ruamel.yaml import YAML
 from speechbrain.utils.logger import setup_logging
 
 from hyperconformer.errors import InputError
+from hyperconformer.provenance import commit, processor
 from hyperconformer.training.settings import Settings, load_settings
 
 HYPERPARAMS = "hyperparams.yaml"
@@ -115,8 +115,8 @@ def environment() -> dict[str, str]:
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": _commit(),
-        "hardware": f"{gpu}{_cpu()}, {os.cpu_count()} cores",
+        "commit": commit("--abbrev=12"),
+        "hardware": f"{gpu}{processor()}, {os.cpu_count()} cores",
         "threads": str(torch.get_num_threads()),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
@@ -153,23 +153,3 @@ def _start_log(path: Path) -> None:
 def _matters(record: logging.LogRecord) -> bool:
     """Whether the console shows it: what SpeechBrain says of itself would drown a run's progress."""
     return not record.name.startswith("speechbrain") or record.levelno >= logging.WARNING
-
-
-def _commit() -> str:
-    """The commit of the checkout that runs, marked where it has changes; empty outside of one."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True)
-    except OSError:
-        return ""
-    return done.stdout.strip()
-
-
-def _cpu() -> str:
-    """The processor's name, where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
