@@ -8,6 +8,7 @@ from pathlib import Path
 from hyperconformer import __version__
 from hyperconformer.bench import command as bench
 from hyperconformer.errors import InputError
+from hyperconformer.ngram import command as ngram
 
 
 def _add_transcribe(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +72,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
 COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
+    "ngram": (
+        ngram.run,
+        ngram.add_arguments,
+        "an n-gram language model from text, or from another of its forms",
+    ),
     "bench": (bench.run, bench.add_arguments, "time and memory of mixers, encoder and training step"),
     "import-speechbrain": (
         _import_speechbrain,
