@@ -1,0 +1,300 @@
+"""A text as tokens in a file, and batches of them: what a language model learns from.
+
+A text of any size is read once. Its tokens lie in a file that is mapped, not read, so that any sentence of
+any epoch is at hand; the order of an epoch is a pure function of (seed, epoch).
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from hyperconformer.constants import BLANK
+from hyperconformer.data.augment import keyed_rng
+from hyperconformer.errors import InputError
+from hyperconformer.text import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+TOKENS, BOUNDS, FACTS = "tokens.int32", "bounds.int64", "facts.json"
+TOGETHER = 2**14
+"""Sentences that are encoded together."""
+
+POOL = 2**17
+"""Shuffled sentences among which those of similar lengths are put together."""
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """What a text came to.
+
+    Attributes
+    ----------
+    sentences, words, tokens : int
+        Of the sentences that were kept; tokens without begin and end.
+    long, strange : int
+        Sentences left out: longer than the limit, or with characters that the tokenizer does not know.
+    example : str
+        The first strange one.
+
+    Examples
+    --------
+    >>> print(TokenFacts(sentences=2, words=5, tokens=9, long=0, strange=0, example=""))
+    2 sentences, 5 words, 9 tokens
+    """
+
+    sentences: int
+    words: int
+    tokens: int
+    long: int
+    strange: int
+    example: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.sentences} sentences, {self.words} words, {self.tokens} tokens"
+
+
+class TokenText(Dataset["TokenBatch"]):
+    """The sentences of a text as tokens, mapped from a folder; asked for batches, by arrays of numbers.
+
+    Parameters
+    ----------
+    folder : Path
+        What :func:`write_tokens` wrote.
+
+    Attributes
+    ----------
+    facts : TokenFacts
+    lengths : array, shape (N,), int64
+        Tokens of each sentence, without begin and end.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hyperconformer.text import train_tokenizer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "t.model"
+    ...     tokenizer = train_tokenizer(["A B"], path, output_neurons=6, model_type="char")
+    ...     text = write_tokens(["A", "B A"], tokenizer, Path(folder) / "text")
+    ...     text[np.array([1, 0])].tokens_bl
+    tensor([[5, 3, 5, 4],
+            [5, 4, 0, 0]])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts = TokenFacts(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
+        self._tokens = np.memmap(folder / TOKENS, dtype=np.int32, mode="r")
+        self._bounds: npt.NDArray[np.int64] = np.fromfile(folder / BOUNDS, dtype=np.int64)
+        self.lengths = np.diff(self._bounds)
+
+    def __reduce__(self) -> tuple[type["TokenText"], tuple[Path]]:
+        """Pickle the place: every reading process maps the file for itself."""
+        return TokenText, (self.folder,)
+
+    def __len__(self) -> int:
+        """Number of sentences."""
+        return len(self.lengths)
+
+    def __getitem__(self, numbers: npt.NDArray[np.int64]) -> "TokenBatch":
+        """Pad the sentences with these numbers to a batch."""
+        lengths = self.lengths[numbers]
+        tokens = np.full((len(numbers), int(lengths.max(initial=0))), BLANK, dtype=np.int64)
+        for row, number in enumerate(numbers):
+            tokens[row, : lengths[row]] = self._tokens[self._bounds[number] : self._bounds[number + 1]]
+        return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(lengths))
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Padded sentences, without begin and end.
+
+    Attributes
+    ----------
+    tokens_bl : Tensor, shape (B, L), long
+        Zero beyond each sentence.
+    lengths_b : Tensor, shape (B,), long
+
+    Examples
+    --------
+    >>> TokenBatch(torch.tensor([[5, 6]]), torch.tensor([2])).to("cpu").lengths_b
+    tensor([2])
+    """
+
+    tokens_bl: Tensor
+    lengths_b: Tensor
+
+    def to(self, device: str | torch.device) -> "TokenBatch":
+        """Move the tensors."""
+        return TokenBatch(
+            self.tokens_bl.to(device, non_blocking=True), self.lengths_b.to(device, non_blocking=True)
+        )
+
+    def pin_memory(self) -> "TokenBatch":
+        """Pin the tokens, so that the copy to a GPU overlaps with its work."""
+        return TokenBatch(self.tokens_bl.pin_memory(), self.lengths_b)
+
+
+def write_tokens(
+    sentences: Iterable[str], tokenizer: Tokenizer, folder: Path, *, longest: int | None = None
+) -> TokenText:
+    """Encode a text into a folder.
+
+    Parameters
+    ----------
+    sentences : iterable of str
+        Words separated by single spaces.
+    tokenizer : Tokenizer
+    folder : Path
+        Gets four bytes a token and eight a sentence; what it held is replaced.
+    longest : int or None
+        Most tokens of a sentence; longer ones are left out. None keeps all.
+
+    Returns
+    -------
+    TokenText
+
+    Raises
+    ------
+    InputError
+        If no sentence is left, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hyperconformer.text import train_tokenizer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "t.model"
+    ...     tokenizer = train_tokenizer(["A B"], path, output_neurons=6, model_type="char")
+    ...     print(write_tokens(["A", "B A", "C"], tokenizer, Path(folder) / "text").facts)
+    2 sentences, 3 words, 6 tokens
+    """
+    bounds, words, long, strange, example = [0], 0, 0, 0, ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FACTS).unlink(missing_ok=True)
+        with (folder / TOKENS).open("wb") as file:
+            remaining = iter(sentences)
+            while some := list(islice(remaining, TOGETHER)):
+                kept: list[int] = []
+                for sentence, tokens in zip(some, tokenizer.encode_all(some), strict=True):
+                    if BLANK in tokens:
+                        strange, example = strange + 1, example or sentence
+                    elif longest is not None and len(tokens) > longest:
+                        long += 1
+                    else:
+                        kept += tokens
+                        bounds.append(bounds[-1] + len(tokens))
+                        words += sentence.count(" ") + 1
+                np.array(kept, dtype=np.int32).tofile(file)
+        facts = TokenFacts(len(bounds) - 1, words, bounds[-1], long, strange, example)
+        _check(facts)
+        np.array(bounds, dtype=np.int64).tofile(folder / BOUNDS)
+        # Written last: a folder that has it is whole.
+        (folder / FACTS).write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"tokens cannot be written to '{folder}' ({reason}): choose another output_folder"
+        ) from error
+    return TokenText(folder)
+
+
+def _check(facts: TokenFacts) -> None:
+    """Say what was left out, and stop if that is all."""
+    if facts.strange:
+        logger.warning(
+            "Left out %d sentences with characters that the tokenizer does not know, e.g. %r",
+            facts.strange,
+            facts.example[:60],
+        )
+    if facts.long:
+        logger.warning("Left out %d sentences longer than max_sentence_tokens", facts.long)
+    if not facts.sentences:
+        reason = (
+            f"the tokenizer does not know {facts.example[:60]!r}" if facts.strange else "all are too long"
+        )
+        raise InputError(f"no sentence of the text can be used ({reason}): give another text or tokenizer")
+
+
+class TokenSampler(Sampler[npt.NDArray[np.int64]]):
+    """Batches of similar lengths, bounded in padded tokens, begin symbols included.
+
+    Every sentence comes exactly once an epoch. With ``shuffle`` the text is shuffled, cut into pools, and
+    each pool sorted by length, cut into batches and those shuffled: new batches every epoch, the same ones
+    for the same (seed, epoch). Without it, batches go from long to short.
+
+    Parameters
+    ----------
+    lengths : array, shape (N,), int64
+        Tokens of each sentence.
+    max_batch_tokens : int
+        Longest sentence of a batch, with its begin, times sentences; one that is longer alone is a batch of
+        its own.
+    seed : int
+        With the epoch, keys the order.
+    shuffle : bool
+        Random order.
+
+    Raises
+    ------
+    ValueError
+        If ``max_batch_tokens`` is not positive.
+
+    Examples
+    --------
+    >>> sampler = TokenSampler(np.array([1, 5, 2]), max_batch_tokens=6, shuffle=False)
+    >>> [batch.tolist() for batch in sampler]
+    [[1], [2, 0]]
+    """
+
+    def __init__(
+        self, lengths: npt.NDArray[np.int64], *, max_batch_tokens: int, seed: int = 0, shuffle: bool = True
+    ) -> None:
+        if max_batch_tokens <= 0:
+            raise ValueError(f"max_batch_tokens must be positive, got {max_batch_tokens}")
+        self.lengths, self.max_batch_tokens = lengths, max_batch_tokens
+        self.seed, self.shuffle = seed, shuffle
+        self.set_epoch(1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Plan the batches of an epoch; the training loop calls it before each."""
+        rng = keyed_rng(self.seed, "sentences", epoch)
+        count = len(self.lengths)
+        order = rng.permutation(count) if self.shuffle else np.arange(count)
+        pool = POOL if self.shuffle else max(1, count)
+        batches: list[npt.NDArray[np.int64]] = []
+        for start in range(0, count, pool):
+            some = order[start : start + pool]
+            some = some[np.argsort(-self.lengths[some], kind="stable")]
+            cut = self._cut(self.lengths[some])
+            pieces = np.split(some, cut)
+            batches += [pieces[i] for i in rng.permutation(len(pieces))] if self.shuffle else pieces
+        self._batches: Sequence[npt.NDArray[np.int64]] = batches
+
+    def _cut(self, lengths: npt.NDArray[np.int64]) -> list[int]:
+        """Where batches begin, but the first, in sentences sorted from long to short."""
+        cuts: list[int] = []
+        place = 0
+        while True:
+            place += max(1, self.max_batch_tokens // (int(lengths[place]) + 1))
+            if place >= len(lengths):
+                return cuts
+            cuts.append(place)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield the planned batches."""
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        """Batches in the planned epoch."""
+        return len(self._batches)
