@@ -86,8 +86,8 @@ class TokenText(Dataset["TokenBatch"]):
     ...     tokenizer = train_tokenizer(["A B"], path, output_neurons=6, model_type="char")
     ...     text = write_tokens(["A", "B A"], tokenizer, Path(folder) / "text")
     ...     text[np.array([1, 0])].tokens_bl
-    tensor([[5, 3, 5, 4],
-            [5, 4, 0, 0]])
+    tensor([[3, 5, 3, 4],
+            [3, 4, 0, 0]])
     """
 
     def __init__(self, folder: Path) -> None:
@@ -178,27 +178,11 @@ def write_tokens(
     ...     print(write_tokens(["A", "B A", "C"], tokenizer, Path(folder) / "text").facts)
     2 sentences, 3 words, 6 tokens
     """
-    bounds, words, long, strange, example = [0], 0, 0, 0, ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FACTS).unlink(missing_ok=True)
-        with (folder / TOKENS).open("wb") as file:
-            remaining = iter(sentences)
-            while some := list(islice(remaining, TOGETHER)):
-                kept: list[int] = []
-                for sentence, tokens in zip(some, tokenizer.encode_all(some), strict=True):
-                    if BLANK in tokens:
-                        strange, example = strange + 1, example or sentence
-                    elif longest is not None and len(tokens) > longest:
-                        long += 1
-                    else:
-                        kept += tokens
-                        bounds.append(bounds[-1] + len(tokens))
-                        words += sentence.count(" ") + 1
-                np.array(kept, dtype=np.int32).tofile(file)
-        facts = TokenFacts(len(bounds) - 1, words, bounds[-1], long, strange, example)
+        facts = _write(sentences, tokenizer, folder, longest)
         _check(facts)
-        np.array(bounds, dtype=np.int64).tofile(folder / BOUNDS)
         # Written last: a folder that has it is whole.
         (folder / FACTS).write_text(json.dumps(asdict(facts)), encoding="utf-8")
     except OSError as error:
@@ -207,6 +191,26 @@ def write_tokens(
             f"tokens cannot be written to '{folder}' ({reason}): choose another output_folder"
         ) from error
     return TokenText(folder)
+
+
+def _write(sentences: Iterable[str], tokenizer: Tokenizer, folder: Path, longest: int | None) -> TokenFacts:
+    bounds, words, long, strange, example = [0], 0, 0, 0, ""
+    remaining = iter(sentences)
+    with (folder / TOKENS).open("wb") as file:
+        while some := list(islice(remaining, TOGETHER)):
+            kept: list[int] = []
+            for sentence, tokens in zip(some, tokenizer.encode_all(some), strict=True):
+                if BLANK in tokens:
+                    strange, example = strange + 1, example or sentence
+                elif longest is not None and len(tokens) > longest:
+                    long += 1
+                else:
+                    kept += tokens
+                    bounds.append(bounds[-1] + len(tokens))
+                    words += sentence.count(" ") + 1
+            np.array(kept, dtype=np.int32).tofile(file)
+    np.array(bounds, dtype=np.int64).tofile(folder / BOUNDS)
+    return TokenFacts(len(bounds) - 1, words, bounds[-1], long, strange, example)
 
 
 def _check(facts: TokenFacts) -> None:
@@ -221,7 +225,7 @@ def _check(facts: TokenFacts) -> None:
         logger.warning("Left out %d sentences longer than max_sentence_tokens", facts.long)
     if not facts.sentences:
         reason = (
-            f"the tokenizer does not know {facts.example[:60]!r}" if facts.strange else "all are too long"
+            f"unknown to the tokenizer is {facts.example[:60]!r}" if facts.strange else "all are too long"
         )
         raise InputError(f"no sentence of the text can be used ({reason}): give another text or tokenizer")
 

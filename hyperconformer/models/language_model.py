@@ -1,4 +1,4 @@
-"""A causal Transformer over tokens: a sentence at once for training, token by token from a cache for search."""
+"""A causal Transformer over tokens: a sentence at once for training, one by one from a cache for search."""
 
 import math
 from dataclasses import dataclass
