@@ -238,7 +238,7 @@ class _Reader:
         logs = np.full(size, MISSING_UNKNOWN, dtype=np.float32)
         backoffs = np.zeros(size, dtype=np.float32)
         logs[ids], backoffs[ids] = table.logs, table.backoffs
-        return Entries(np.zeros(size, np.int64), np.arange(size), logs, backoffs)
+        return Entries(np.zeros(size, np.int64), np.arange(size, dtype=np.int32), logs, backoffs)
 
     def _linked(self, table: _Table, keys: list[Integers]) -> Entries:
         """Find every n-gram's first words among the shorter ones, and sort."""
@@ -250,7 +250,7 @@ class _Reader:
             if lost.any():
                 line = table.first_line + int(np.argmax(lost))
                 raise self._fault("its first words are no n-gram of the file: add it", line)
-        words = table.rows[:, -1]
+        words = table.rows[:, -1].astype(np.int32)
         order = np.lexsort((words, parents))
         parents, words = parents[order], words[order]
         twice = (np.diff(parents) == 0) & (np.diff(words) == 0)

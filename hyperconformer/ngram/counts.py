@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperconformer.errors import InputError
+from hyperconformer.ngram.model import Integers
 from hyperconformer.ngram.signs import BEGIN_WORD, END_WORD, SIGNS, UNKNOWN
 
-Integers = npt.NDArray[np.int64]
-
 CHUNK = 2**24
-"""Positions of the text that are looked at together."""
+"""Positions of the text, or n-grams, that are worked on together."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Level(NamedTuple):
     ----------
     keys : array, shape (N,), int64
         Ascending.
-    counts : array, shape (N,), int64
+    counts : array, shape (N,), int64 or uint32
 
     Examples
     --------
@@ -175,13 +174,33 @@ def count_ngrams(corpus: Corpus, order: int, scratch: Path) -> list[Level]:
     for length in range(2, order + 1):
         runs: list[Level] = []
         for _, keys in _keys(corpus, ending):
-            _add(runs, Level(*np.unique(keys[keys >= 0], return_counts=True)))
+            found, times = np.unique(keys[keys >= 0], return_counts=True)
+            _add(runs, Level(found, times.astype(smallest(len(corpus.ids)))))
         while len(runs) > 1:
             runs.append(_merged(runs.pop(), runs.pop()))
         levels.append(runs[0])
         if length < order:
             ending = _renumbered(corpus, ending, levels[-1].keys, scratch / f"ending{length}.int64")
     return levels
+
+
+def smallest(largest: int) -> type[np.uint32] | type[np.int64]:
+    """The smallest type of whole numbers up to a largest one.
+
+    Parameters
+    ----------
+    largest : int
+
+    Returns
+    -------
+    type
+
+    Examples
+    --------
+    >>> smallest(2**32 - 1).__name__, smallest(2**32).__name__
+    ('uint32', 'int64')
+    """
+    return np.uint32 if largest < 2**32 else np.int64
 
 
 def _keys(corpus: Corpus, ending: npt.NDArray[np.integer]) -> Iterator[tuple[int, Integers]]:

@@ -12,7 +12,13 @@ from hyperconformer.ngram.signs import SIGNS
 
 FORMAT = "hyperconformer-ngram-1"
 LONGEST_REASON = 300
-ARRAYS = {"word": "int32", "log": "float32", "suffix": "int64", "backoff": "float32", "first": "int64"}
+ARRAYS = {
+    "word": {"int32"},
+    "log": {"float32"},
+    "suffix": {"int32", "int64"},
+    "backoff": {"float32"},
+    "first": {"int32", "int64"},
+}
 """What a file of arrays holds, beside its words."""
 
 
@@ -132,7 +138,7 @@ def _read_arrays(path: Path) -> NGram:
         arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
         words = arrays.pop("words").tobytes().decode().split("\n")
         order = int(arrays.pop("order").item())
-        if {name: str(values.dtype) for name, values in arrays.items()} != ARRAYS:
+        if set(arrays) != set(ARRAYS) or any(str(arrays[name].dtype) not in ARRAYS[name] for name in ARRAYS):
             raise ValueError(f"it must hold {', '.join(ARRAYS)} and words")
         model = NGram(words, order, **arrays)
         _check(model)

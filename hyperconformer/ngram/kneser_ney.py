@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperconformer.errors import InputError
-from hyperconformer.ngram.counts import Integers, Level
-from hyperconformer.ngram.model import Entries, NGram
+from hyperconformer.ngram.counts import CHUNK, Level, smallest
+from hyperconformer.ngram.model import Entries, Integers, NGram
 from hyperconformer.ngram.signs import BEGIN_WORD
 
 FALLBACK = (0.5, 1.0, 1.5)
@@ -17,6 +17,10 @@ IMPOSSIBLE = -99.0
 """Decimal logarithm of what is never foretold: the begin of a sentence."""
 
 Doubles = npt.NDArray[np.float64]
+
+_NONE = Entries(
+    np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32)
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def estimate(
     check_min_counts(min_counts, len(levels))
     suffixes = _suffixes(levels, len(words))
     counts = [_company(level, longer) for level, longer in zip(levels, suffixes[1:], strict=False)]
-    counts.append(levels[-1].counts.copy())
+    counts.append(levels[-1].counts.copy() if len(levels) == 1 else levels[-1].counts)
     counts[0][BEGIN_WORD] = 0
     discounts = [estimate_discounts(some) for some in counts]
     kept = [level.counts >= least for level, least in zip(levels, min_counts, strict=True)]
@@ -156,34 +160,49 @@ def _entries(
     shorter: Doubles = np.array([1 / (size - 1)])  # what is left goes to all words alike, but not the begin
     numbers: Integers = np.zeros(1, dtype=np.int64)  # of the shorter n-grams that are kept, -1 for the others
     for order, level in enumerate(levels):
-        parents, last = np.divmod(level.keys, size)
-        probabilities, weights = _smoothed(
-            counts[order], kept[order], discounts[order], parents, shorter, suffixes[order]
+        total, weights = _weights(
+            level.keys // size, counts[order], kept[order], discounts[order], len(shorter)
         )
         if entries:
             entries[-1] = entries[-1]._replace(backoffs=np.log10(weights[numbers >= 0]).astype(np.float32))
-        logs = np.log10(probabilities[kept[order]]).astype(np.float32)
-        if order == 0:
-            logs[BEGIN_WORD] = IMPOSSIBLE
-        entries.append(Entries(numbers[parents[kept[order]]], last[kept[order]], logs, np.zeros_like(logs)))
-        shorter, numbers = probabilities, np.where(kept[order], np.cumsum(kept[order]) - 1, -1)
+        found, pieces = np.empty(len(level.keys)), [_NONE]
+        for part in _slices(len(level.keys)):
+            parents, last = np.divmod(level.keys[part], size)
+            count, keep = counts[order][part], kept[order][part]
+            direct = (count - discounts[order].of(count)) / total[parents]
+            found[part] = direct + weights[parents] * shorter[suffixes[order][part]]
+            logs = np.log10(found[part][keep]).astype(np.float32)
+            pieces.append(
+                Entries(numbers[parents[keep]], last[keep].astype(np.int32), logs, np.zeros_like(logs))
+            )
+        entries.append(Entries(*map(np.concatenate, zip(*pieces, strict=True))))
+        shorter, numbers = found, np.where(kept[order], np.cumsum(kept[order]) - 1, -1)
+    entries[0].logs[BEGIN_WORD] = IMPOSSIBLE
     return entries
 
 
-def _smoothed(
+def _weights(
+    parents: Integers,
     counts: Integers,
     kept: npt.NDArray[np.bool_],
     discounts: Discounts,
-    parents: Integers,
-    shorter: Doubles,
-    suffixes: Integers,
+    contexts: int,
 ) -> tuple[Doubles, Doubles]:
-    """Probabilities of n-grams (N,), and what every context (C,) leaves to those one word shorter."""
-    taken = discounts.of(counts)
-    total = np.bincount(parents, weights=counts, minlength=len(shorter))
-    left = np.bincount(parents, weights=np.where(kept, taken, counts), minlength=len(shorter))
-    weights = np.divide(left, total, out=np.ones(len(shorter)), where=total > 0)
-    return (counts - taken) / total[parents] + weights[parents] * shorter[suffixes], weights
+    """Counts behind every context (C,), and the share of them that it leaves to the shorter one."""
+    total, left = np.zeros(contexts), np.zeros(contexts)
+    for part in _slices(len(parents)):
+        # Parents ascend, so a slice concerns a stretch of them.
+        first, stretch = parents[part][0], slice(parents[part][0], parents[part][-1] + 1)
+        count = counts[part]
+        lost = np.where(kept[part], discounts.of(count), count)
+        total[stretch] += np.bincount(parents[part] - first, weights=count)
+        left[stretch] += np.bincount(parents[part] - first, weights=lost)
+    return total, np.divide(left, total, out=np.ones(contexts), where=total > 0)
+
+
+def _slices(length: int) -> list[slice]:
+    """Stretches of n-grams that are worked on together, so that little is held beside what must be."""
+    return [slice(start, start + CHUNK) for start in range(0, length, CHUNK)]
 
 
 def check_min_counts(min_counts: Sequence[int], order: int) -> None:
@@ -219,8 +238,12 @@ def _suffixes(levels: Sequence[Level], size: int) -> list[Integers]:
     """Of every n-gram, the number of all its words but the first among those one shorter."""
     suffixes: list[Integers] = [np.zeros(len(levels[0].keys), dtype=np.int64)]
     for shorter, level in pairwise(levels):
-        parents, words = np.divmod(level.keys, size)
-        suffixes.append(np.searchsorted(shorter.keys, suffixes[-1][parents] * size + words))
+        found: Integers = np.empty(len(level.keys), dtype=smallest(len(shorter.keys)))
+        for part in _slices(len(level.keys)):
+            parents, words = np.divmod(level.keys[part], size)
+            wanted = suffixes[-1][parents].astype(np.int64) * size + words
+            found[part] = np.searchsorted(shorter.keys, wanted)
+        suffixes.append(found)
     return suffixes
 
 

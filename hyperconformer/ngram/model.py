@@ -16,7 +16,10 @@ NATS = math.log(10)
 """A decimal logarithm times this is a natural one."""
 
 Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer]
+
+CHUNK = 2**24
+"""N-grams that are linked together."""
 
 
 class Entries(NamedTuple):
@@ -26,7 +29,7 @@ class Entries(NamedTuple):
     ----------
     parents : array, shape (N,), int64
         Number of each one's first n - 1 words among the n-grams one shorter; zeros for single words.
-    words : array, shape (N,), int64
+    words : array, shape (N,), int32
         Its last word's id. Parents ascend, and so do the words of one parent.
     logs, backoffs : array, shape (N,), float32
         Decimal logarithms of its probability, and of the weight of shorter contexts behind it.
@@ -38,7 +41,7 @@ class Entries(NamedTuple):
     """
 
     parents: Integers
-    words: Integers
+    words: npt.NDArray[np.int32]
     logs: Floats
     backoffs: Floats
 
@@ -99,11 +102,11 @@ class NGram:
         Last word of each node.
     log : array, shape (N,), float32
         Decimal logarithm of its probability.
-    suffix : array, shape (N,), int64
+    suffix : array, shape (N,), int32 or int64
         The node of its longest proper suffix.
     backoff : array, shape (C,), float32
         Of the nodes below the highest order.
-    first : array, shape (C + 1,), int64
+    first : array, shape (C + 1,), int32 or int64
         Children of node i are first[i] to first[i + 1], sorted by their words.
 
     References
@@ -150,27 +153,36 @@ class NGram:
         NGram
         """
         vocabulary = len(words)
-        sizes = [1, *(len(level.words) for level in levels)]
-        starts = np.cumsum([0, *sizes])
-        parents = [level.parents + start for start, level in zip(starts, levels, strict=False)]
+        starts = np.cumsum([0, 1, *(len(level.words) for level in levels)])
+        nodes = int(starts[-1])
+        numbers = np.int32 if nodes < 2**31 else np.int64
+        # No suffix is of the highest order.
         keys = np.concatenate(
             [np.array([-1], np.int64)]
-            + [parent * vocabulary + level.words for parent, level in zip(parents, levels, strict=True)]
+            + [
+                (level.parents + start) * vocabulary + level.words
+                for start, level in zip(starts, levels[:-1], strict=False)
+            ]
         )
-        suffix = np.zeros(len(keys), dtype=np.int64)
-        for number in range(1, len(levels)):
-            rows = slice(int(starts[number + 1]), int(starts[number + 2]))
-            suffix[rows] = _suffixes(keys, suffix, parents[number], levels[number].words, vocabulary)
-        contexts = int(starts[len(levels)])
+        suffix: Integers = np.zeros(nodes, dtype=numbers)
+        for start, behind, level in zip(starts[1:], starts[2:], levels[1:], strict=False):
+            for low in range(0, len(level.words), CHUNK):
+                part = slice(low, min(low + CHUNK, len(level.words)))
+                parents = level.parents[part] + start
+                suffix[behind:][part] = _suffixes(keys, suffix, parents, level.words[part], vocabulary)
+        first = [
+            behind + np.searchsorted(level.parents, np.arange(behind - start)).astype(numbers)
+            for start, behind, level in zip(starts, starts[1:], levels, strict=False)
+        ]
         root = np.zeros(1, dtype=np.float32)
         return cls(
             words,
             len(levels),
-            word=np.concatenate([[-1], *(level.words for level in levels)]).astype(np.int32),
-            log=np.concatenate([root, *(level.logs for level in levels)]).astype(np.float32),
+            word=np.concatenate([np.array([-1], np.int32), *(level.words for level in levels)]),
+            log=np.concatenate([root, *(level.logs for level in levels)]),
             suffix=suffix,
-            backoff=np.concatenate([root, *(level.backoffs for level in levels[:-1])]).astype(np.float32),
-            first=1 + np.searchsorted(np.concatenate(parents), np.arange(contexts + 1)).astype(np.int64),
+            backoff=np.concatenate([root, *(level.backoffs for level in levels[:-1])]),
+            first=np.concatenate([*first, [nodes]]).astype(numbers),
         )
 
     def __len__(self) -> int:
@@ -266,18 +278,20 @@ class NGram:
 
 
 def _suffixes(
-    keys: Integers, suffix: Integers, parents: Integers, words: Integers, vocabulary: int
+    keys: Integers, suffix: Integers, parents: Integers, words: npt.NDArray[np.int32], vocabulary: int
 ) -> Integers:
     """Nodes of the longest proper suffixes of n-grams whose parents' own are known.
 
     It is the longest suffix of the parent that the model knows with the same last word behind it; with every
     word known by itself, the search ends at the empty context.
     """
-    contexts = suffix[parents]
-    found = np.searchsorted(keys, contexts * vocabulary + words)
+    contexts = suffix[parents].astype(np.int64)
+    wanted = contexts * vocabulary + words
+    found = np.searchsorted(keys, wanted)
     while True:
-        missing = np.flatnonzero(keys[np.minimum(found, len(keys) - 1)] != contexts * vocabulary + words)
+        missing = np.flatnonzero(keys[np.minimum(found, len(keys) - 1)] != wanted)
         if not len(missing):
             return found
         contexts[missing] = suffix[contexts[missing]]
-        found[missing] = np.searchsorted(keys, contexts[missing] * vocabulary + words[missing])
+        wanted[missing] = contexts[missing] * vocabulary + words[missing]
+        found[missing] = np.searchsorted(keys, wanted[missing])
