@@ -218,4 +218,6 @@ def _pair(row: dict[str, str]) -> tuple[Utterance, str]:
 
 def _broken(path: Path, line: int, error: Exception) -> InputError:
     reason = one_line(error, LONGEST_REASON)
-    return InputError(f"'{path}', line {line}, cannot be used ({reason}): test the run again, with --test_only")
+    return InputError(
+        f"'{path}', line {line}, cannot be used ({reason}): test the run again, with --test_only"
+    )

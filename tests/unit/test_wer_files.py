@@ -11,7 +11,14 @@ from hyperconformer.errors import InputError
 from hyperconformer.scoring import WerReport, score
 from hyperconformer.training.report import report_split
 from hyperconformer.types import Utterance
-from hyperconformer.wer_files import Trial, find_trials, read_results, read_trial, remove_trials, write_results
+from hyperconformer.wer_files import (
+    Trial,
+    find_trials,
+    read_results,
+    read_trial,
+    remove_trials,
+    write_results,
+)
 
 WORD = st.text(min_size=1, max_size=5).filter(lambda word: word.split() == [word])
 WORDS = st.lists(WORD, max_size=6).map(" ".join)
@@ -50,7 +57,7 @@ def test_a_run_lists_its_result_first(tmp_path: Path) -> None:
         "test, joint": "wer_test_joint.jsonl",
         "test_other, greedy": "wer_test_other.jsonl",
     }
-    assert list(find_trials(tmp_path))[0] == Trial("test", "greedy")
+    assert next(iter(find_trials(tmp_path))) == Trial("test", "greedy")
 
 
 def test_a_new_test_leaves_nothing_of_the_last_one(tmp_path: Path) -> None:
