@@ -78,7 +78,15 @@ def closing_table(metrics: Metrics) -> str:
     return "\n".join(lines)
 
 
-def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -> dict[str, Any]:
+def run_metrics(
+    settings: Settings,
+    model: ASR,
+    pieces: int,
+    metrics: Metrics,
+    *,
+    train_hours: float | None = None,
+    audio_hours: float | None = None,
+) -> dict[str, Any]:
     """Gather what ``metrics.json`` holds.
 
     Parameters
@@ -89,6 +97,10 @@ def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -
         Tokens in the tokenizer.
     metrics : dict
         By split, then by search.
+    train_hours : float or None
+        Hours that the training took, all calls of a continued run together.
+    audio_hours : float or None
+        Hours of audio in the training set.
 
     Returns
     -------
@@ -97,9 +109,10 @@ def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -
     Examples
     --------
     >>> from hyperconformer.training.settings import load_settings
-    >>> settings = load_settings("hparams/mini.yaml", {"seed": 3})
-    >>> run_metrics(settings, ASR(settings.model), 150, {})["tokens"]
-    150
+    >>> settings = load_settings("hparams/mini.yaml", {"seed": 3, "decode": ["greedy", "joint"]})
+    >>> found = run_metrics(settings, ASR(settings.model), 150, {}, train_hours=0.1)
+    >>> found["tokens"], found["train_hours"], found["decode"]["joint"]["beam_size"]
+    (150, 0.1, 10)
     """
     return {
         "name": settings.name,
@@ -111,8 +124,17 @@ def run_metrics(settings: Settings, model: ASR, pieces: int, metrics: Metrics) -
         "output_neurons": settings.model.output_neurons,
         "train_splits": settings.train_splits,
         "epochs": settings.number_of_epochs,
+        "train_hours": train_hours,
+        "audio_hours": audio_hours,
+        "decode": {search: _dials(settings, search) for search in settings.decode},
         "splits": metrics,
     }
+
+
+def _dials(settings: Settings, search: str) -> dict[str, Any]:
+    """The settings that a search heeds."""
+    dials = () if search == "greedy" else ("beam_size", "ctc_weight_decode", "length_normalization")
+    return {dial: getattr(settings, dial) for dial in dials}
 
 
 def model_card(metrics: dict[str, Any]) -> str:
@@ -136,18 +158,19 @@ def model_card(metrics: dict[str, Any]) -> str:
     '# mini'
     """
     trained_on = ", ".join(metrics["train_splits"])
+    took = f", in {metrics['train_hours']:.2g} hours" if metrics["train_hours"] else ""
     return f"""# {metrics["name"]}
 
 A speech recogniser: a Conformer encoder whose token mixer is `{metrics["mixer"]}`,
 {metrics["parameters"]:,} parameters, {metrics["tokens"]} tokens ({metrics["output_neurons"]} output neurons).
-Trained on {trained_on} for {metrics["epochs"]} epochs with seed {metrics["seed"]}.
+Trained on {trained_on} for {metrics["epochs"]} epochs with seed {metrics["seed"]}{took}.
 
 ```
 {closing_table(metrics["splits"])}
 ```
 
 `{metrics["command"]}`, commit {metrics["commit"] or "unknown"}, {metrics["hardware"]}, {metrics["date"]}.
-The intervals are drawn over speakers.
+The intervals are drawn over speakers; S, D and I are words substituted, deleted and inserted.
 
 Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac` (decodes greedily).
 """
