@@ -77,6 +77,7 @@ def test_wandb_goes_on_with_the_same_run(tmp_path: Path, offline: None) -> None:
             writer.add(start, {"train/loss": start})
             assert (wandb.run.project, wandb.run.name) == ("hyperconformer", "mini/7775")
             assert wandb.run.config["lr"] == 0.5
+    wandb.teardown()  # waits until W&B's process has written everything
     points = stored(folder)
     assert [(point["_step"], point["train/loss"]) for point in points] == [(1, 1), (3, 3)]
     identity = (folder / "wandb_id").read_text().strip()
