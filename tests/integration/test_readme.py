@@ -102,6 +102,10 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
         elif command.startswith("hyperconformer import-speechbrain"):
             leave_speechbrain_run(checkout / command.split()[2])
             outputs[command] = run(command, checkout)
+        elif command.startswith("hyperconformer compare"):
+            shutil.copytree(*(checkout / folder for folder in command.split()[2:]))
+            outputs[command] = run(command, checkout)
+            assert "No difference is shown" in outputs[command]
         elif command.startswith("hyperconformer bench"):
             outputs[command] = run(f"{command} {SMALL_BENCH} {SMALLER[command.split()[2]]}", checkout)
         else:
@@ -111,7 +115,9 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
             outputs[command] = run(command, checkout)
     assert len(outputs) >= 6
     assert re.search(r"^reference +(3001-1-0000) [A-Z ]+\ntranscript \1", outputs["make demo"], re.MULTILINE)
-    transcribed = next(said for command, said in outputs.items() if command.startswith("hyperconformer"))
+    transcribed = next(
+        said for command, said in outputs.items() if command.startswith("hyperconformer transcribe")
+    )
     assert [line.split(":")[0] for line in transcribed.splitlines()] == ["speech.wav", "more.flac"]
     for block in blocks("python"):
         (checkout / "snippet.py").write_text(block, encoding="utf-8")
