@@ -1,6 +1,6 @@
 """The Conformer encoder with its token mixer as a parameter."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -117,6 +117,37 @@ class Encoder(nn.Module):
 
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D), zero at padded frames."""
-        for layer in self.layers:
+        return self.tapped(x_btd, padding, ())[0]
+
+    def tapped(
+        self, x_btd: Tensor, padding: Tensor | None, taps: Collection[int]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run the stack, and show what some layers on the way give after the final norm.
+
+        Parameters
+        ----------
+        x_btd : Tensor, shape (B, T, D)
+        padding : Tensor, shape (B, T), bool, or None
+        taps : collection of int
+            Numbers of layers, the first one is 1.
+
+        Returns
+        -------
+        Tensor, shape (B, T, D)
+            What ``forward`` returns.
+        tuple of Tensor, each of shape (B, T, D)
+            Of each tap, from the first layer to the last; zero at padded frames.
+
+        Examples
+        --------
+        >>> import torch
+        >>> out, (middle,) = Encoder(2, 8, 2, 32, 7).tapped(torch.zeros(2, 3, 8), None, [1])
+        >>> middle.shape
+        torch.Size([2, 3, 8])
+        """
+        seen = []
+        for number, layer in enumerate(self.layers, start=1):
             x_btd = layer(x_btd, padding)
-        return zero_padding(self.norm(x_btd), padding)
+            if number in taps:
+                seen.append(zero_padding(self.norm(x_btd), padding))
+        return zero_padding(self.norm(x_btd), padding), tuple(seen)

@@ -19,7 +19,7 @@ from hyperconformer.nn.masks import padding_mask
 from hyperconformer.scoring import score
 from hyperconformer.text import Tokenizer
 from hyperconformer.training.log import log_epoch
-from hyperconformer.training.objectives import Loss, joint_loss
+from hyperconformer.training.objectives import Loss, in_views, joint_loss
 from hyperconformer.training.searcher import Search, greedy_search
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
@@ -94,14 +94,16 @@ class ASRBrain(sb.Brain):
         return cast(ASR, self.modules["model"])
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
-        """Samples to the logits of both heads; training masks the features in between."""
+        """Samples to the logits of both heads; training masks the features in between, once for every view."""
         batch = batch.to(self.device)
         with torch.no_grad():
             features_bfm, frames_b = self.model.features(batch.samples_bs, batch.lengths_b)
             if stage == sb.Stage.TRAIN:
-                features_bfm = self.settings.augment.apply(features_bfm, frames_b, batch.plans_bp)
+                features_bfm = self.settings.augment.apply_views(features_bfm, frames_b, batch.plans_bp)
         if stage == sb.Stage.TRAIN:
-            outputs: Outputs = self.modules["model"](features_bfm, frames_b, batch.decoder_input())
+            rows = (in_views(x, self.settings.views) for x in (frames_b, batch.decoder_input()))
+            layers = tuple(self.settings.inter_ctc_layers)
+            outputs: Outputs = self.modules["model"](features_bfm, *rows, layers)
             return outputs
         memory_btd, lengths_b = self.model.encode_features(features_bfm, frames_b)
         self._decode(batch, memory_btd, lengths_b)
@@ -123,6 +125,8 @@ class ASRBrain(sb.Brain):
             batch.decoder_target().to(self.device),
             ctc_weight=self.settings.ctc_weight,
             label_smoothing=self.settings.label_smoothing if stage == sb.Stage.TRAIN else 0.0,
+            inter_ctc_weight=self.settings.inter_ctc_weight,
+            cr_ctc_weight=self.settings.cr_ctc_weight,
         )
         return loss.mean
 

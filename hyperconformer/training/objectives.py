@@ -9,37 +9,95 @@ from torch import Tensor
 
 from hyperconformer.data.pipeline import IGNORE
 from hyperconformer.models.asr import Outputs
+from hyperconformer.nn.masks import padding_mask
 from hyperconformer.training.ctc import ctc_loss
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss and its two parts, each of shape (B,): sums over an utterance's tokens, in nats.
+    """The loss of each utterance and what it is the weighted sum of, in nats an utterance.
 
     Attributes
     ----------
-    ctc_b, attention_b : Tensor
-    ctc_weight : float
+    total_b : Tensor, shape (B,), float32 or better
+    parts : dict of str to Tensor, each of shape (B,)
+        Before their weights: ``ctc``, ``attention`` and, where they are in use, ``inter_ctc`` (mean over
+        layers) and ``cr_ctc``. Where an utterance is seen in two views, each is the mean of both.
 
     Examples
     --------
-    >>> Loss(torch.tensor([1.0]), torch.tensor([2.0]), ctc_weight=0.3).mean.item()
-    1.7000000476837158
+    >>> Loss(torch.tensor([1.0, 2.0]), {}).mean
+    tensor(1.5000)
     """
 
-    ctc_b: Tensor
-    attention_b: Tensor
-    ctc_weight: float
-
-    @property
-    def total_b(self) -> Tensor:
-        """The weighted sum, (B,)."""
-        return self.ctc_weight * self.ctc_b + (1 - self.ctc_weight) * self.attention_b
+    total_b: Tensor
+    parts: dict[str, Tensor]
 
     @property
     def mean(self) -> Tensor:
-        """Its mean over utterances: the scalar to minimise."""
+        """The mean over utterances: the scalar to minimise."""
         return self.total_b.mean()
+
+
+def in_views(x: Tensor, views: int) -> Tensor:
+    """Repeat what belongs to the utterances of a batch for every view, as the rows of a batch of views stand.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+    views : int
+        Number of views V.
+
+    Returns
+    -------
+    Tensor, shape (V B, ...)
+        All utterances, then all again; ``x`` itself for one view.
+
+    Examples
+    --------
+    >>> in_views(torch.tensor([3, 4]), 2)
+    tensor([3, 4, 3, 4])
+    """
+    return x if views == 1 else torch.cat([x] * views)
+
+
+def consistency(logits_ntv: Tensor, lengths_n: Tensor) -> Tensor:
+    """How far the CTC posteriors of two views are apart, where each is asked to learn from the other.
+
+    Half the sum over frames of KL(b || a) + KL(a || b), where the first of each pair is a target that gets no
+    gradient. Together that is half of (a - b) times the difference of the logits, as what normalises them
+    cancels. With a - b as a constant the gradient is the wanted one too, and backward needs nothing else.
+
+    Parameters
+    ----------
+    logits_ntv : Tensor, shape (2 B, T, V), any float type
+        All utterances in the first view, then all in the second.
+    lengths_n : Tensor, shape (2 B,), long
+        Valid frames; both views have the same.
+
+    Returns
+    -------
+    Tensor, shape (B,), float32 or better
+        Nats, summed over an utterance's frames.
+
+    References
+    ----------
+    Yao et al., CR-CTC: Consistency regularization on CTC for improved speech recognition, arXiv 2410.05101.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]], requires_grad=True)
+    >>> loss = consistency(logits, torch.tensor([1, 1]))
+    >>> round(loss.item(), 4), torch.autograd.grad(loss, logits)[0][0, 0]
+    (0.4621, tensor([-0.2311,  0.2311]))
+    """
+    one_btv, other_btv = logits_ntv.to(torch.promote_types(logits_ntv.dtype, torch.float32)).chunk(2)
+    padding = padding_mask(lengths_n.chunk(2)[0], one_btv.shape[1])
+    with torch.no_grad():
+        apart_btv = one_btv.softmax(dim=-1) - other_btv.softmax(dim=-1)
+        apart_btv = apart_btv.masked_fill_(padding.unsqueeze(2), 0)
+    apart_bt = (apart_btv * (one_btv - other_btv)).sum(dim=-1)
+    return apart_bt.masked_fill(padding, 0).sum(dim=1) / 2
 
 
 def ctc_frames_needed(tokens: list[int]) -> int:
@@ -73,13 +131,19 @@ def joint_loss(
     *,
     ctc_weight: float,
     label_smoothing: float = 0.0,
+    inter_ctc_weight: float = 0.0,
+    cr_ctc_weight: float = 0.0,
 ) -> Loss:
-    """CTC and attention losses of a batch, in float32 or better.
+    """The loss of each utterance of a batch, in float32 or better.
+
+    It is ``ctc_weight`` CTC + (1 - ``ctc_weight``) attention. Where there are layers on the way, CTC is
+    (1 - ``inter_ctc_weight``) of the last layer + ``inter_ctc_weight`` of these; where there are two views,
+    ``cr_ctc_weight`` of their consistency is added to it. Validation has neither.
 
     Parameters
     ----------
     outputs : Outputs
-        Logits of both heads.
+        Logits of both heads, of B utterances in V views: V B rows, view after view.
     tokens_bl : Tensor, shape (B, L), long
         Reference tokens.
     token_lengths_b : Tensor, shape (B,), long
@@ -90,6 +154,10 @@ def joint_loss(
         Share of CTC in the total.
     label_smoothing : float
         Of the attention loss.
+    inter_ctc_weight : float
+        Share in CTC of the layers on the way, if ``outputs`` has any.
+    cr_ctc_weight : float
+        Of the consistency of two views, if ``outputs`` has two.
 
     Returns
     -------
@@ -97,23 +165,55 @@ def joint_loss(
 
     References
     ----------
-    Watanabe et al., Hybrid CTC/attention architecture for end-to-end speech recognition, 2017.
+    Watanabe et al., Hybrid CTC/attention architecture for end-to-end speech recognition, 2017; Lee and
+    Watanabe, Intermediate loss regularization, arXiv 2102.03216; Yao et al., CR-CTC, arXiv 2410.05101.
 
     Examples
     --------
     >>> outputs = Outputs(torch.zeros(1, 9, 5), torch.zeros(1, 3, 5), torch.tensor([9]))
     >>> tokens = torch.tensor([[3, 4]])
     >>> loss = joint_loss(outputs, tokens, torch.tensor([2]), torch.tensor([[3, 4, 2]]), ctc_weight=0.3)
-    >>> round(loss.attention_b.item(), 3)  # three times log 5
+    >>> round(loss.parts["attention"].item(), 3)  # three times log 5
     4.828
     """
-    ctc_b = ctc_loss(outputs.ctc_btv, tokens_bl, outputs.lengths_b, token_lengths_b)
-    dtype = torch.promote_types(outputs.attention_blv.dtype, torch.float32)
-    attention_bl = F.cross_entropy(
-        outputs.attention_blv.to(dtype).transpose(1, 2),
-        target_bl,
+    parts = _parts(outputs, tokens_bl, token_lengths_b, target_bl, label_smoothing)
+    ctc_b = parts["ctc"]
+    if "inter_ctc" in parts:
+        ctc_b = torch.lerp(ctc_b, parts["inter_ctc"], inter_ctc_weight)
+    if "cr_ctc" in parts:
+        ctc_b = ctc_b + cr_ctc_weight * parts["cr_ctc"]
+    return Loss(ctc_weight * ctc_b + (1 - ctc_weight) * parts["attention"], parts)
+
+
+def _parts(
+    outputs: Outputs, tokens_bl: Tensor, token_lengths_b: Tensor, target_bl: Tensor, label_smoothing: float
+) -> dict[str, Tensor]:
+    views = len(outputs.ctc_btv) // len(tokens_bl)
+    tokens_nl, token_lengths_n = in_views(tokens_bl, views), in_views(token_lengths_b, views)
+    attention_n = _attention_loss(outputs.attention_blv, in_views(target_bl, views), label_smoothing)
+
+    def mean(loss_n: Tensor) -> Tensor:
+        return loss_n.unflatten(0, (views, -1)).mean(dim=0)
+
+    def ctc(logits_ntv: Tensor) -> Tensor:
+        return mean(ctc_loss(logits_ntv, tokens_nl, outputs.lengths_b, token_lengths_n))
+
+    parts = {"ctc": ctc(outputs.ctc_btv), "attention": mean(attention_n)}
+    if outputs.inter_ctc:
+        parts["inter_ctc"] = torch.stack([ctc(logits_ntv) for logits_ntv in outputs.inter_ctc]).mean(dim=0)
+    if views == 2:
+        parts["cr_ctc"] = consistency(outputs.ctc_btv, outputs.lengths_b)
+    return parts
+
+
+def _attention_loss(logits_nlv: Tensor, target_nl: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy summed over tokens, (N,)."""
+    dtype = torch.promote_types(logits_nlv.dtype, torch.float32)
+    loss_nl = F.cross_entropy(
+        logits_nlv.to(dtype).transpose(1, 2),
+        target_nl,
         ignore_index=IGNORE,
         reduction="none",
         label_smoothing=label_smoothing,
     )
-    return Loss(ctc_b, attention_bl.sum(dim=1), ctc_weight)
+    return loss_nl.sum(dim=1)

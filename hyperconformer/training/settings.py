@@ -30,6 +30,9 @@ RANGES = {
     "weight_decay": (0, math.inf),
     "ctc_weight": (0, 1),
     "label_smoothing": (0, 1),
+    "inter_ctc_weight": (0, 1),
+    "cr_ctc_weight": (0, math.inf),
+    "ema_decay": (0, 0.999999),
     "average_checkpoints": (1, math.inf),
     "beam_size": (1, math.inf),
     "ctc_weight_decode": (0, 1),
@@ -61,8 +64,14 @@ class Settings:
         Peak learning rate and steps of the Noam schedule.
     adam_betas, adam_eps, weight_decay
         Of AdamW.
+    ema_decay : float
+        Of the running mean of the weights; 0 keeps none.
     ctc_weight, label_smoothing : float
         Of the loss.
+    inter_ctc_layers, inter_ctc_weight
+        Encoder layers on the way that CTC is asked of too, and their share in it.
+    cr_ctc_weight : float
+        Of the agreement between two masked views, beside CTC; 0 looks at each utterance once.
     speeds : list of int
         Speed perturbation in percent.
     average_checkpoints : int
@@ -100,8 +109,12 @@ class Settings:
     adam_betas: tuple[float, float]
     adam_eps: float
     weight_decay: float
+    ema_decay: float
     ctc_weight: float
     label_smoothing: float
+    inter_ctc_layers: list[int]
+    inter_ctc_weight: float
+    cr_ctc_weight: float
     speeds: list[int]
     average_checkpoints: int
     decode: list[Literal["greedy", "joint"]]
@@ -120,6 +133,19 @@ class Settings:
         check_range("adam_betas", min(self.adam_betas), 0, 1)
         if not self.decode:
             raise ValueError("decode must name a search, for instance [greedy]")
+        layers, last = self.inter_ctc_layers, self.model.num_encoder_layers - 1
+        if list(layers) != sorted({layer for layer in layers if 1 <= layer <= last}):
+            raise ValueError(f"inter_ctc_layers must rise from 1 up to {last} at most, got {layers}")
+        if self.ctc_weight == 0 and (layers or self.cr_ctc_weight > 0):
+            raise ValueError("inter_ctc_layers and cr_ctc_weight are shares of CTC: raise ctc_weight above 0")
+
+    @property
+    def views(self) -> int:
+        """How often training sees an utterance at once, each time behind other masks.
+
+        ``max_batch_length`` bounds what goes through the model: a batch holds that many times fewer seconds.
+        """
+        return 2 if self.cr_ctc_weight > 0 else 1
 
     @property
     def folder(self) -> Path:
@@ -133,11 +159,14 @@ class Settings:
 
 
 def _flat(loaded: Any) -> dict[str, Any]:
-    """Lift the keys of an included base to the top; the including file's own keys win."""
+    """Lift the keys of an included base, or several, to the top: the later ones win, and the file's own."""
     if not isinstance(loaded, Mapping):
         raise ValueError(f"a recipe is a mapping of keys to values, got {loaded!r}")
-    own = {key: value for key, value in loaded.items() if key != "base"}
-    return {**_flat(loaded["base"]), **own} if "base" in loaded else own
+    bases = loaded.get("base", [])
+    flat: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        flat |= _flat(base)
+    return flat | {key: value for key, value in loaded.items() if key != "base"}
 
 
 def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
@@ -146,7 +175,8 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
     Parameters
     ----------
     hparams_file : str
-        HyperPyYAML file; ``base: !include:other.yaml`` and the keys that differ make a variant.
+        HyperPyYAML file; ``base: !include:other.yaml``, or a list of these, and the keys that differ make a
+        variant.
     overrides : mapping
         Values that replace the file's.
 

@@ -45,11 +45,16 @@ def training_loader(train: Sequence[Utterance], tokenizer: Tokenizer, settings: 
     ((95, 100, 105), True)
     """
     dataset = SpeechDataset(
-        train, tokenizer, seed=settings.seed, augment=settings.augment, n_mels=settings.model.n_mels
+        train,
+        tokenizer,
+        seed=settings.seed,
+        augment=settings.augment,
+        n_mels=settings.model.n_mels,
+        views=settings.views,
     )
     sampler = BatchSampler(
         [utterance.seconds for utterance in train],
-        max_batch_seconds=settings.max_batch_length,
+        max_batch_seconds=settings.max_batch_length / settings.views,
         seed=settings.seed,
         speeds=settings.speeds,
     )
