@@ -122,29 +122,7 @@ class Encoder(nn.Module):
     def tapped(
         self, x_btd: Tensor, padding: Tensor | None, taps: Collection[int]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run the stack, and show what some layers on the way give after the final norm.
-
-        Parameters
-        ----------
-        x_btd : Tensor, shape (B, T, D)
-        padding : Tensor, shape (B, T), bool, or None
-        taps : collection of int
-            Numbers of layers, the first one is 1.
-
-        Returns
-        -------
-        Tensor, shape (B, T, D)
-            What ``forward`` returns.
-        tuple of Tensor, each of shape (B, T, D)
-            Of each tap, from the first layer to the last; zero at padded frames.
-
-        Examples
-        --------
-        >>> import torch
-        >>> out, (middle,) = Encoder(2, 8, 2, 32, 7).tapped(torch.zeros(2, 3, 8), None, [1])
-        >>> middle.shape
-        torch.Size([2, 3, 8])
-        """
+        """What ``forward`` returns; and through the final norm, what the layers of ``taps`` (from 1) return."""
         seen = []
         for number, layer in enumerate(self.layers, start=1):
             x_btd = layer(x_btd, padding)

@@ -19,9 +19,10 @@ from hyperconformer.nn.masks import padding_mask
 from hyperconformer.scoring import score
 from hyperconformer.text import Tokenizer
 from hyperconformer.training.log import log_epoch
-from hyperconformer.training.objectives import Loss, in_views, joint_loss
+from hyperconformer.training.objectives import Loss, joint_loss
 from hyperconformer.training.searcher import Search, greedy_search
 from hyperconformer.training.settings import Settings
+from hyperconformer.training.views import in_views
 from hyperconformer.types import Utterance
 
 Pairs = list[tuple[Utterance, str]]
@@ -94,7 +95,7 @@ class ASRBrain(sb.Brain):
         return cast(ASR, self.modules["model"])
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
-        """Samples to the logits of both heads; training masks the features in between, once for every view."""
+        """Samples to the logits of both heads; training masks the features in between, once a view."""
         batch = batch.to(self.device)
         with torch.no_grad():
             features_bfm, frames_b = self.model.features(batch.samples_bs, batch.lengths_b)

@@ -7,7 +7,8 @@ import torch
 
 from hyperconformer.data.pipeline import IGNORE
 from hyperconformer.models.asr import Outputs
-from hyperconformer.training.objectives import consistency, ctc_frames_needed, in_views, joint_loss
+from hyperconformer.training.objectives import ctc_frames_needed, joint_loss
+from hyperconformer.training.views import consistency, in_views
 
 
 def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
