@@ -122,7 +122,7 @@ class Encoder(nn.Module):
     def tapped(
         self, x_btd: Tensor, padding: Tensor | None, taps: Collection[int]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What ``forward`` returns; and through the final norm, what the layers of ``taps`` (from 1) return."""
+        """What ``forward`` returns, and behind the final norm what the layers of ``taps`` (from 1) return."""
         seen = []
         for number, layer in enumerate(self.layers, start=1):
             x_btd = layer(x_btd, padding)
