@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hyperconformer.audio import read_audio
 from hyperconformer.constants import BEGIN, BLANK, END, SAMPLE_RATE
-from hyperconformer.data.augment import SpecAugment, change_speed, keyed_rng
+from hyperconformer.data.augment import SpecAugment, change_speed
 from hyperconformer.data.sampler import BatchSampler, Draw
 from hyperconformer.errors import InputError
 from hyperconformer.features import frames_of
@@ -31,7 +31,7 @@ class Example(NamedTuple):
     samples : array, shape (S,), float32
     tokens : list of int
     plan : array, shape (P,), int64
-        SpecAugment's masks; empty without augmentation.
+        SpecAugment's masks, view after view; empty without augmentation.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Batch:
         Tokens of the reference, zero beyond its end.
     token_lengths_b : Tensor, shape (B,), long
     plans_bp : Tensor, shape (B, P), long
-        SpecAugment's masks; P = 0 without augmentation.
+        SpecAugment's masks, view after view; P = 0 without augmentation.
     faults : tuple of str
         What is wrong with utterances that could not be read and are not in the batch.
 
@@ -128,6 +128,8 @@ class SpeechDataset(Dataset[Example | InputError]):
         None for validation and test.
     n_mels : int
         Bands of the features that the masks are for.
+    views : int
+        Ways to mask each utterance.
 
     Examples
     --------
@@ -143,9 +145,10 @@ class SpeechDataset(Dataset[Example | InputError]):
         seed: int = 0,
         augment: SpecAugment | None = None,
         n_mels: int = 80,
+        views: int = 1,
     ) -> None:
         self.utterances, self.tokenizer = list(utterances), tokenizer
-        self.seed, self.augment, self.n_mels = seed, augment, n_mels
+        self.seed, self.augment, self.n_mels, self.views = seed, augment, n_mels, views
 
     def __len__(self) -> int:
         """Number of utterances."""
@@ -160,8 +163,9 @@ class SpeechDataset(Dataset[Example | InputError]):
             return error
         plan = np.zeros(0, dtype=np.int64)
         if self.augment is not None:
-            rng = keyed_rng(self.seed, "masks", draw.epoch, utterance.id)
-            plan = self.augment.draw(rng, frames_of(len(samples)), self.n_mels)
+            key = self.seed, "masks", draw.epoch, utterance.id
+            frames = frames_of(len(samples))
+            plan = self.augment.draw_views(key, frames, self.n_mels, views=self.views)
         # A character that the training text lacked encodes to the blank, which no target may hold.
         tokens = [token for token in self.tokenizer.encode(utterance.words) if token != BLANK]
         return Example(utterance, samples, tokens, plan)

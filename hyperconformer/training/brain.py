@@ -18,6 +18,7 @@ from hyperconformer.training.objectives import Loss, joint_loss
 from hyperconformer.training.optimizer import make_optimizer
 from hyperconformer.training.searcher import Search, greedy_search
 from hyperconformer.training.settings import Settings
+from hyperconformer.training.views import in_views
 from hyperconformer.types import Utterance
 
 Pairs = list[tuple[Utterance, str]]
@@ -56,7 +57,7 @@ class ASRBrain(StepBrain):
             model,
             settings,
             make_optimizer=partial(make_optimizer, settings=settings),
-            part_names=("ctc", "attention"),
+            part_names=settings.loss_parts,
             run_options=run_options,
         )
         self.tokenizer = tokenizer
@@ -69,14 +70,16 @@ class ASRBrain(StepBrain):
         return cast(ASR, self.modules["model"])
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
-        """Samples to the logits of both heads; training masks the features in between."""
+        """Samples to the logits of both heads; training masks the features in between, once a view."""
         batch = batch.to(self.device)
         with torch.no_grad():
             features_bfm, frames_b = self.model.features(batch.samples_bs, batch.lengths_b)
             if stage == sb.Stage.TRAIN:
-                features_bfm = self.settings.augment.apply(features_bfm, frames_b, batch.plans_bp)
+                features_bfm = self.settings.augment.apply_views(features_bfm, frames_b, batch.plans_bp)
         if stage == sb.Stage.TRAIN:
-            outputs: Outputs = self.model(features_bfm, frames_b, batch.decoder_input())
+            rows = (in_views(x, self.settings.views) for x in (frames_b, batch.decoder_input()))
+            layers = tuple(self.settings.inter_ctc_layers)
+            outputs: Outputs = self.model(features_bfm, *rows, layers)
             return outputs
         memory_btd, lengths_b = self.model.encode_features(features_bfm, frames_b)
         self._decode(batch, memory_btd, lengths_b)
@@ -98,6 +101,8 @@ class ASRBrain(StepBrain):
             batch.decoder_target().to(self.device),
             ctc_weight=self.settings.ctc_weight,
             label_smoothing=self.settings.label_smoothing if stage == sb.Stage.TRAIN else 0.0,
+            inter_ctc_weight=self.settings.inter_ctc_weight,
+            cr_ctc_weight=self.settings.cr_ctc_weight,
         )
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:

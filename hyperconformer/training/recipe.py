@@ -106,11 +106,14 @@ def build_settings(kind: type[S], values: Mapping[str, Any], hparams_file: str) 
 
 
 def _flat(loaded: Any) -> dict[str, Any]:
-    """Lift the keys of an included base to the top; the including file's own keys win."""
+    """Lift the keys of an included base, or several, to the top: the later ones win, and the file's own."""
     if not isinstance(loaded, Mapping):
         raise ValueError(f"a recipe is a mapping of keys to values, got {loaded!r}")
-    own = {key: value for key, value in loaded.items() if key != "base"}
-    return {**_flat(loaded["base"]), **own} if "base" in loaded else own
+    bases = loaded.get("base", [])
+    flat: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        flat |= _flat(base)
+    return flat | {key: value for key, value in loaded.items() if key != "base"}
 
 
 def _legal_keys(kind: type[RunSettings]) -> tuple[dict[str, Any], dict[str, tuple[Any, dict[str, Any]]]]:

@@ -91,7 +91,7 @@ class RunSettings:
             "adam_eps": (SMALLEST, math.inf),
             "weight_decay": (0, math.inf),
             "max_grad_norm": (SMALLEST, math.inf),
-            "ema_decay": (0, 1 - SMALLEST),
+            "ema_decay": (0, 0.999999),
             "nonfinite_patience": (1, math.inf),
             "max_unreadable": (0, math.inf),
             "ckpt_interval_steps": (0, math.inf),

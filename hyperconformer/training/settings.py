@@ -38,6 +38,10 @@ class Settings(RunSettings):
         Longer training utterances are left out.
     ctc_weight, label_smoothing : float
         Of the loss.
+    inter_ctc_layers, inter_ctc_weight
+        Encoder layers on the way that CTC is asked of too, and their share in it.
+    cr_ctc_weight : float
+        Of the agreement between two masked views, beside CTC; 0 looks at each utterance once.
     speeds : list of int
         Speed perturbation in percent.
     decode : list of {"greedy", "joint"}
@@ -67,6 +71,9 @@ class Settings(RunSettings):
     max_utterance_length: float
     ctc_weight: float
     label_smoothing: float
+    inter_ctc_layers: list[int]
+    inter_ctc_weight: float
+    cr_ctc_weight: float
     speeds: list[int]
     decode: list[Literal["greedy", "joint"]]
     beam_size: int
@@ -84,6 +91,25 @@ class Settings(RunSettings):
         check_range("speeds, in percent,", min(self.speeds, default=0), 1)
         if not self.decode:
             raise ValueError("decode must name a search, for instance [greedy]")
+        layers, last = self.inter_ctc_layers, self.model.num_encoder_layers - 1
+        if list(layers) != sorted({layer for layer in layers if 1 <= layer <= last}):
+            raise ValueError(f"inter_ctc_layers must rise from 1 up to {last} at most, got {layers}")
+        if self.ctc_weight == 0 and (layers or self.cr_ctc_weight > 0):
+            raise ValueError("inter_ctc_layers and cr_ctc_weight are shares of CTC: raise ctc_weight above 0")
+
+    @property
+    def views(self) -> int:
+        """How often training sees an utterance at once, each time behind other masks.
+
+        ``max_batch_length`` bounds what goes through the model: a batch holds that many times fewer seconds.
+        """
+        return 2 if self.cr_ctc_weight > 0 else 1
+
+    @property
+    def loss_parts(self) -> tuple[str, ...]:
+        """Names of what the loss is made of."""
+        inter = ("inter_ctc",) if self.inter_ctc_layers else ()
+        return ("ctc", "attention", *inter, *(("cr_ctc",) if self.cr_ctc_weight > 0 else ()))
 
     @classmethod
     def ranges(cls) -> dict[str, tuple[float, float]]:
@@ -93,6 +119,8 @@ class Settings(RunSettings):
             "max_utterance_length": (SMALLEST, math.inf),
             "ctc_weight": (0, 1),
             "label_smoothing": (0, 1),
+            "inter_ctc_weight": (0, 1),
+            "cr_ctc_weight": (0, math.inf),
             "beam_size": (1, math.inf),
             "ctc_weight_decode": (0, 1),
             "max_decode_ratio": (SMALLEST, math.inf),
@@ -116,7 +144,8 @@ def load_settings(hparams_file: str, overrides: Mapping[str, Any]) -> Settings:
     Parameters
     ----------
     hparams_file : str
-        HyperPyYAML file; ``base: !include:other.yaml`` and the keys that differ make a variant.
+        HyperPyYAML file; ``base: !include:other.yaml``, or a list of these, and the keys that differ make a
+        variant.
     overrides : mapping
         Values that replace the file's.
 

@@ -45,13 +45,18 @@ def training_loader(train: Sequence[Utterance], tokenizer: Tokenizer, settings: 
     ((95, 100, 105), True)
     """
     dataset = SpeechDataset(
-        train, tokenizer, seed=settings.seed, augment=settings.augment, n_mels=settings.model.n_mels
+        train,
+        tokenizer,
+        seed=settings.seed,
+        augment=settings.augment,
+        n_mels=settings.model.n_mels,
+        views=settings.views,
     )
     sampler = BatchSampler(
         [utterance.seconds for utterance in train],
-        max_batch_seconds=settings.batch_seconds,
+        max_batch_seconds=settings.batch_seconds / settings.views,
         tokens=[len(tokenizer.encode(utterance.words)) for utterance in train],
-        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_tokens=settings.max_batch_tokens / settings.views,
         seed=settings.seed,
         speeds=settings.speeds,
         share=_share(settings),

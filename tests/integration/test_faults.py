@@ -89,7 +89,7 @@ def loss_that(monkeypatch: pytest.MonkeyPatch, bad, change) -> None:
 
 
 def not_a_number(loss):
-    return replace(loss, ctc_b=loss.ctc_b * torch.nan)
+    return replace(loss, total_b=loss.total_b * torch.nan)
 
 
 def out_of_memory(loss):

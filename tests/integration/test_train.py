@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_a_number_poisons_nothing(run, monkeypatch: pytest.Mo
     def poisoned(*arguments, **options):
         loss = joint_loss(*arguments, **options)
         calls.append(1)
-        return replace(loss, ctc_b=loss.ctc_b * torch.nan) if len(calls) == 2 else loss
+        return replace(loss, total_b=loss.total_b * torch.nan) if len(calls) == 2 else loss
 
     monkeypatch.setattr("hyperconformer.training.brain.joint_loss", poisoned)
     model, _ = load_bundle(run() / "model")
