@@ -21,7 +21,7 @@ FORM_NAMES = ("folder", "csv", "jsonl", "lhotse", "hugging_face")
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "librispeech": (
-        ("--data_folder", {"required": True, "metavar": "DIR", "help": "folder of the splits, there or to be"}),
+        ("--data_folder", {"required": True, "metavar": "DIR", "help": "folder that holds the splits"}),
         ("--splits", {"nargs": "+", "metavar": "SPLIT", "help": "default: all that are there"}),
         ("--download", {"action": "store_true", "help": "fetch those of the splits that are not there"}),
         ("--mirror", {"metavar": "URL", "help": "default: https://www.openslr.org/resources"}),

@@ -47,7 +47,8 @@ class Settings:
     name, output_folder : str
         The run's name, and where everything it writes goes.
     corpus : str
-        How ``data_folder`` comes to be: ``librispeech`` (it is there) or ``mini`` (espeak-ng speaks it).
+        What ``data_folder`` is: ``librispeech`` (that layout), ``mini`` (espeak-ng makes it there), or
+        ``manifests`` (a CSV file for each split, as ``hyperconformer prepare`` writes them).
     data_folder : str or None
         Folder that holds the splits.
     train_splits, dev_splits, test_splits : list of str
@@ -85,7 +86,7 @@ class Settings:
     seed: int
     name: str
     output_folder: str
-    corpus: Literal["librispeech", "mini"]
+    corpus: Literal["librispeech", "mini", "manifests"]
     data_folder: str | None
     train_splits: list[str]
     dev_splits: list[str]
