@@ -31,7 +31,7 @@ class Sound:
     Attributes
     ----------
     samples : ndarray, shape (samples,) or (samples, channels)
-        Floats between -1 and 1, or 16-bit integers.
+        Floats between -1 and 1, or integers of 16 bits.
     rate_hz : int
         Sample rate.
 
@@ -201,11 +201,11 @@ def _as_floats(samples: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.fl
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
         raise InputError(f"{name} is no array of samples, its shape is {samples.shape}: save it again")
     floats = samples.astype(np.float32)
-    if samples.dtype == np.int16:
+    if samples.dtype.kind == "i":
         floats /= np.float32(2**15)
     if floats.size and np.abs(floats).max() > _LOUDEST:
         raise InputError(
-            f"{name} has samples up to {np.abs(floats).max():.0f}: store floats from -1 to 1, or int16"
+            f"{name} has samples up to {np.abs(samples).max():g}: store floats from -1 to 1, or int16"
         )
     floats = floats[:, None] if floats.ndim == 1 else floats
     # Some programs put channels first; no recording has more channels than samples.

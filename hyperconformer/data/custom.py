@@ -1,6 +1,7 @@
 """Anybody's recordings: from a folder, a table, cuts or a data set to a checked manifest."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +43,7 @@ _ENDINGS = {
 }
 _SAVED_DATA_SET = ("dataset_info.json", "dataset_dict.json", "state.json")
 
-UNREADABLE, NO_WORDS = "unreadable audio", "no words"
+UNREADABLE, NO_WORDS, MISCUT = "unreadable audio", "no words", "words outside the audio"
 TOO_LONG, TOO_SHORT = "longer than --max_seconds", "shorter than --min_seconds"
 _NAMED = 3
 _THREADS = 8
@@ -246,10 +247,12 @@ def prepare_custom(
     >>> utterance.id, utterance.seconds, utterance.words
     ('a', 0.5, 'YES INDEED')
     """
-    if not split or Path(split).name != split:
+    if not re.fullmatch(r"\w[\w.-]*", split):
         raise InputError(f"--split {split!r} is no name of a file: choose one such as train")
-    entries = FORMS[source.form or form_of(source.path)](source)
     prepared = Prepared(output / f"{split}.csv")
+    if prepared.manifest.resolve() == source.path.resolve():
+        raise InputError(f"{str(source.path)!r} would be overwritten: choose another --output or --split")
+    entries = FORMS[source.form or form_of(source.path)](source)
     try:
         _sort(entries, source, output / f"{split}-audio", choices, prepared, split if progress else None)
         prepared.notes = source.notes
@@ -296,6 +299,8 @@ def _sort(
 
 def _judge(entry: Entry, source: Source, clips: Path, choices: Choices) -> Utterance | Dropped:
     """Turn an entry into an utterance whose audio is a file, or say why it cannot be one."""
+    if entry.fault:
+        return Dropped(entry.where, MISCUT, entry.fault)
     words = plain_words(entry.text, case=choices.case, strip_punctuation=choices.strip_punctuation)
     if not words:
         return Dropped(entry.where, NO_WORDS, f"its text is {entry.text!r}")
@@ -327,7 +332,7 @@ def _names(entry: Entry, source: Source, choices: Choices) -> tuple[str, str]:
 
 def _refuse_bad(prepared: Prepared, choices: Choices) -> None:
     """Stop where utterances are bad and nobody said to leave them out, or where nothing is left."""
-    bad = [one for one in prepared.dropped if one.reason in (UNREADABLE, NO_WORDS)]
+    bad = [one for one in prepared.dropped if one.reason in (UNREADABLE, NO_WORDS, MISCUT)]
     total = len(prepared.utterances) + len(prepared.dropped)
     if bad and not choices.drop_bad:
         counted = Counter(one.reason for one in bad)

@@ -19,8 +19,8 @@ from hyperconformer.errors import InputError
 def read_lhotse(source: Source) -> Iterator[Entry]:
     r"""Read a manifest of cuts (``.jsonl`` or ``.jsonl.gz``) whose recordings are files.
 
-    A supervision's start counts from its cut's, and a cut's from its recording's. What lies outside the cut
-    is not of the utterance.
+    A supervision's start counts from its cut's, and a cut's from its recording's. One that
+    reaches out of its cut is at fault: not all of its words are heard.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def read_lhotse(source: Source) -> Iterator[Entry]:
     ------
     InputError
         If a line is no cut of a single recording, its recording is no file or was changed on the way
-        (``transforms``), or a supervision reaches out of its cut; the message names the line.
+        (``transforms``); the message names the line.
 
     Examples
     --------
@@ -70,19 +70,21 @@ def _entry(cut: Mapping[str, Any], supervision: Mapping[str, Any], where: str, s
     # A supervision may begin before its cut, and its start is negative then.
     begins = _seconds(supervision, "start", where, least=-math.inf)
     ends = begins + _seconds(supervision, "duration", where)
+    fault = ""
     if begins < -TOLERANCE_SECONDS or ends > cut_seconds + TOLERANCE_SECONDS:
-        raise InputError(
-            f"{where}: the supervision from {begins:.2f} to {ends:.2f} s reaches out of its cut of "
+        fault = (
+            f"the supervision from {begins:.2f} to {ends:.2f} s reaches out of its cut of "
             f"{cut_seconds:.2f} s: cut it so that all words are in it, or trim to supervisions"
         )
     begins, ends = max(begins, 0.0), min(ends, cut_seconds)
     if ends <= begins:
-        raise InputError(f"{where}: a supervision of no duration: correct or remove it")
+        fault = fault or "a supervision of no duration: correct or remove it"
     path, channel = _file(cut, supervision, where, source)
     # Sums of decimal fractions: 10.1 + 0.2 is to be 10.3.
     clip = Clip(path, round(cut_start + begins, 6), round(ends - begins, 6), channel)
     identity, speaker = supervision.get("id") or cut.get("id"), supervision.get("speaker")
-    return Entry(where, clip, supervision.get("text") or "", str(identity or ""), str(speaker or ""))
+    text = supervision.get("text") or ""
+    return Entry(where, clip, str(text), str(identity or ""), str(speaker or ""), fault)
 
 
 def _seconds(fields: Mapping[str, Any], key: str, where: str, least: float = 0.0) -> float:

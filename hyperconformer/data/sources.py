@@ -34,6 +34,8 @@ class Entry:
         Its transcript, as written.
     id, speaker : str
         Empty where the source has none.
+    fault : str
+        Why it cannot be used although it is well written; empty where it can.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class Entry:
     text: str
     id: str = ""
     speaker: str = ""
+    fault: str = ""
 
 
 @dataclass

@@ -186,7 +186,7 @@ def copy_manifests(data_folder: Path, splits: Sequence[str], manifest_folder: Pa
             raise InputError(f"manifest {str(manifest)!r} has no utterances: prepare it again")
         if missing := [row for row in rows if not Path(row.path).is_file()]:
             raise InputError(
-                f"manifest {str(manifest)!r} names {len(missing)} audio files (of {len(rows)}) that are missing, "
+                f"manifest {str(manifest)!r} names {len(missing)} audio files of {len(rows)} that are gone, "
                 f"e.g. {missing[0].path!r}: mount their disk, or prepare it again"
             )
         found[split] = rows
