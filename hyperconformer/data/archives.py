@@ -113,10 +113,13 @@ def fetch_split(
         raise InputError(f"no split {split!r} to download{guess}: choose from {', '.join(ARCHIVES)}")
     known = ARCHIVES[split]
     root = data_folder if data_folder.absolute().name == TOP else data_folder / TOP
+    # Before anything is written, so that a whole split may stand on a disk that is only to be read.
+    if (there := _there(data_folder, split)) is not None:
+        return there
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root, split):
-            if (there := _there(data_folder, split)) is not None:
+            if (there := _there(data_folder, split)) is not None:  # another process came first
                 return there
             url = f"{mirror.rstrip('/')}/{known.resource}/{split}.tar.gz"
             archive = download(url, root / f"{split}.tar.gz", known.checksum, progress=progress)

@@ -202,12 +202,7 @@ def form_of(path: Path) -> str:
 
 
 def prepare_custom(
-    source: Source,
-    output: Path,
-    split: str,
-    choices: Choices,
-    *,
-    progress: bool = True,
+    source: Source, output: Path, split: str, choices: Choices, *, progress: bool = True
 ) -> Prepared:
     """Check a source and write its manifest ``<output>/<split>.csv``; there is none if the source is faulty.
 

@@ -143,9 +143,10 @@ def _fetch(url: str, part: Path, progress: bool) -> None:
                 reason = "the connection broke off"
             except _NETWORK_ERRORS as error:
                 reason = one_line(error, 200) or type(error).__name__
-                unreachable = isinstance(error, urllib.error.URLError) and not hasattr(error, "code")
-                if unreachable and most == start:
-                    raise InputError(f"cannot reach {url} ({reason}): check the network") from error
+                if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+                    reason = " ".join(str(error.reason).split())
+                    if most == start:
+                        raise InputError(f"cannot reach {url} ({reason}): check the network") from error
             if _size(part) > most:
                 most, pauses = _size(part), list(PAUSES_SECONDS)
             if not pauses:
