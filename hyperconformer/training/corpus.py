@@ -84,7 +84,6 @@ def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
       a copy you have:  python train.py x.yaml --data_folder=/path/to/data
       download it:      hyperconformer prepare librispeech --data_folder data/LibriSpeech --download \
 --splits dev-clean test-clean && python train.py x.yaml --data_folder=data/LibriSpeech
-      other speech:     hyperconformer prepare custom --help
       needs no data:    python train.py hparams/mini.yaml
     """
     train = f"python train.py {hparams_file} --data_folder"
@@ -92,7 +91,9 @@ def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
     if set(splits) <= set(ARCHIVES):
         fetch = "hyperconformer prepare librispeech --data_folder data/LibriSpeech --download --splits"
         ways.append(f"  download it:      {fetch} {' '.join(splits)} && {train}=data/LibriSpeech")
-    ways.append("  other speech:     hyperconformer prepare custom --help")
+    else:
+        prepare = "hyperconformer prepare custom SOURCE --output data/mine --split NAME"
+        ways.append(f"  other speech:     {prepare}, and {train}=data/mine --corpus=manifests")
     ways.append("  needs no data:    python train.py hparams/mini.yaml")
     return "\n".join(["Ways to go on:", *ways])
 

@@ -45,4 +45,6 @@ def test_ways_to_data_offer_a_download_of_what_there_is_one() -> None:
     assert "--download --splits train-clean-5 dev-clean-2 &&" in ways_to_data(
         "x.yaml", ["train-clean-5", "dev-clean-2"]
     )
-    assert "--download" not in ways_to_data("x.yaml", ["train", "test-clean"])
+    others = ways_to_data("x.yaml", ["train", "test-clean"])
+    assert "--download" not in others
+    assert "prepare custom SOURCE --output data/mine --split NAME, and python train.py x.yaml" in others
