@@ -23,7 +23,8 @@ class Settings(RunSettings):
     ----------
     task : {"asr"}
     corpus : str
-        How ``data_folder`` comes to be: ``librispeech`` (it is there) or ``mini`` (espeak-ng speaks it).
+        What ``data_folder`` is: ``librispeech`` (that layout), ``mini`` (espeak-ng makes it there), or
+        ``manifests`` (a CSV file for each split, as ``hyperconformer prepare`` writes them).
     data_folder : str or None
         Folder that holds the splits.
     train_splits, dev_splits, test_splits : list of str
@@ -56,11 +57,11 @@ class Settings(RunSettings):
     Examples
     --------
     >>> Settings.__annotations__["corpus"]
-    typing.Literal['librispeech', 'mini']
+    typing.Literal['librispeech', 'mini', 'manifests']
     """
 
     task: Literal["asr"]
-    corpus: Literal["librispeech", "mini"]
+    corpus: Literal["librispeech", "mini", "manifests"]
     data_folder: str | None
     train_splits: list[str]
     dev_splits: list[str]
