@@ -162,10 +162,7 @@ training wrote
 
 
 def read_folder(
-    folder: Path,
-    wanted: str,
-    build: Callable[[Mapping[str, Any]], Model],
-    device: str | torch.device = "cpu",
+    folder: Path, wanted: str, build: Callable[[Mapping[str, Any]], Model], device: str | torch.device = "cpu"
 ) -> tuple[Model, Tokenizer]:
     """Open a folder of one kind of model; nothing in it is ever run.
 
