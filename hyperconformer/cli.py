@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperconformer import __version__
+from hyperconformer import __version__, compare
 from hyperconformer.bench import command as bench
 from hyperconformer.data import command as prepare
 from hyperconformer.errors import InputError
@@ -74,6 +74,7 @@ COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
     "prepare": (prepare.run, prepare.add_arguments, "recordings and their text to checked manifests"),
     "bench": (bench.run, bench.add_arguments, "time and memory of mixers, encoder and training step"),
+    "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "import-speechbrain": (
         _import_speechbrain,
         _add_import_speechbrain,

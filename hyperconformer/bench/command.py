@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperconformer.errors import InputError
+from hyperconformer.tables import check_file, record_rows
 
 if TYPE_CHECKING:
     from hyperconformer.bench.cases import Case
@@ -230,8 +231,8 @@ def _prepare_output(arguments: argparse.Namespace) -> None:
             Path(arguments.output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--output {arguments.output} cannot be made: {error.strerror}") from error
-    if arguments.record is not None and not Path(arguments.record).parent.is_dir():
-        raise InputError(f"--record {arguments.record}: there is no such folder")
+    if arguments.record is not None:
+        check_file("--record", Path(arguments.record))
 
 
 def _say(line: str) -> None:
@@ -240,7 +241,7 @@ def _say(line: str) -> None:
 
 def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> None:
     """Print the table and the JSON; write what was asked for."""
-    from hyperconformer.bench.record import Origin, add_rows, to_dict
+    from hyperconformer.bench.record import Origin, table_of, to_dict
     from hyperconformer.bench.report import text_table
 
     origin = Origin.of(spelt(arguments), rows[0].case)
@@ -252,10 +253,7 @@ def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> N
         (folder / "bench.json").write_text(said + "\n", encoding="utf-8")
         draw(rows, folder)
     if arguments.record is not None:
-        file = Path(arguments.record)
-        before = file.read_text(encoding="utf-8") if file.exists() else "# Results\n"
-        after = add_rows(before, arguments.kind, rows, against, origin)
-        file.write_text(after, encoding="utf-8")
+        record_rows(Path(arguments.record), *table_of(arguments.kind, rows, against, origin))
     print(text_table(rows, against))
     print(said, flush=True)
 

@@ -87,41 +87,13 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
     return {**asdict(origin), "kind": kind, "against": against, "cases": [row.to_dict() for row in rows]}
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _table(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> tuple[list[str], list[str]]:
-    """Header and lines of a Markdown table."""
-    columns = COLUMNS[kind]
-    header = [*(title for title, _ in columns), "against", "command", "commit", "hardware", "date"]
-    came_from = [against, f"`{origin.command}`", origin.commit, origin.hardware, origin.date]
-    lines = [_line([*(cell_of(row).inline() for _, cell_of in columns), *came_from]) for row in rows]
-    return [_line(header), "|" + "---|" * len(header)], lines
-
-
-def _end_of(lines: Sequence[str], start: int, mark: str) -> int:
-    """First line behind ``start`` that begins a part of the same or a higher level."""
-    level = len(mark.split()[0])
-    stops = tuple("#" * n + " " for n in range(1, level + 1))
-    return next((n for n in range(start + 1, len(lines)) if lines[n].startswith(stops)), len(lines))
-
-
-def _insert_part(lines: list[str], at: int, part: Sequence[str]) -> None:
-    """Insert lines between blank lines, behind the last line before ``at`` that is not blank."""
-    while at > 0 and not lines[at - 1].strip():
-        at -= 1
-    behind = [] if at < len(lines) and not lines[at].strip() else [""]
-    lines[at:at] = [*([""] if at else []), *part, *(behind if at < len(lines) else [])]
-
-
-def add_rows(text: str, kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> str:
-    """Append rows to the table of their benchmark, making section and table where there is none.
+def table_of(
+    kind: Kind, rows: Sequence[Row], against: str, origin: Origin
+) -> tuple[list[str], list[str], list[list[str]]]:
+    """Lay rows out for the table of their benchmark.
 
     Parameters
     ----------
-    text : str
-        Markdown, for instance of RESULTS.md.
     kind : {"mixer", "encoder", "step"}
     rows : sequence of Row
     against : str
@@ -130,32 +102,19 @@ def add_rows(text: str, kind: Kind, rows: Sequence[Row], against: str, origin: O
 
     Returns
     -------
-    str
-        The same with the rows; all else as it was.
+    headings, header : list of str
+    cells : list of list of str
+        What :func:`hyperconformer.tables.record_rows` takes.
 
     Examples
     --------
     >>> origin = Origin("hyperconformer bench step", "abc", "a CPU", "2.11.0", "2026-01-31")
-    >>> add_rows("# Results", "step", [], "attention", origin).splitlines()[:5]
-    ['# Results', '', '## Speed and memory', '', '### Training step']
+    >>> headings, header, cells = table_of("step", [], "attention", origin)
+    >>> headings, header[-1], cells
+    (['## Speed and memory', '### Training step'], 'date', [])
     """
-    header, new = _table(kind, rows, against, origin)
-    lines, title = text.splitlines(), TITLES[kind]
-    if SECTION not in lines:
-        _insert_part(lines, len(lines), [SECTION])
-    start = lines.index(SECTION)
-    end = _end_of(lines, start, SECTION)
-    if title not in lines[start:end]:
-        _insert_part(lines, end, [title, "", *header, *new])
-        return "\n".join(lines) + "\n"
-    start = lines.index(title, start)
-    end = _end_of(lines, start, title)
-    tables = [n for n in range(start, end) if lines[n] == header[0]]
-    if not tables:
-        _insert_part(lines, end, [*header, *new])
-        return "\n".join(lines) + "\n"
-    last = tables[-1]
-    while last < end and lines[last].startswith("|"):
-        last += 1
-    lines[last:last] = new
-    return "\n".join(lines) + "\n"
+    columns = COLUMNS[kind]
+    header = [*(title for title, _ in columns), "against", "command", "commit", "hardware", "date"]
+    came_from = [against, f"`{origin.command}`", origin.commit, origin.hardware, origin.date]
+    cells = [[*(cell_of(row).inline() for _, cell_of in columns), *came_from] for row in rows]
+    return [SECTION, TITLES[kind]], header, cells

@@ -15,6 +15,7 @@ from hyperconformer.errors import InputError
 from hyperconformer.features import frames_of
 from hyperconformer.nn.subsampling import subsampled
 from hyperconformer.text import Tokenizer, train_tokenizer
+from hyperconformer.training import distributed
 from hyperconformer.training.objectives import ctc_frames_needed
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
@@ -130,18 +131,19 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
         raise InputError("train_splits and test_splits need a split each: see the folders in data_folder")
     names = [*settings.train_splits, *settings.dev_splits, *settings.test_splits]
     data_folder = None if settings.data_folder is None else Path(settings.data_folder)
-    if settings.corpus == "mini" and data_folder is not None:
-        prepare_mini(data_folder, progress=progress)
-    try:
-        data_folder = existing_folder(data_folder)
-    except InputError as error:
-        raise InputError(f"{error}. {ways_to_data(hparams_file, names)}") from error
-    copies = settings.folder / "manifests"
-    if settings.corpus == "manifests":
-        manifests = copy_manifests(data_folder, names, copies)
-    else:
-        manifests = prepare_librispeech(data_folder, names, copies, progress=progress)
-    found = {name: read_manifest(path) for name, path in manifests.items()}
+    folder = settings.folder / "manifests"
+    with distributed.main_first() as main:
+        if main and settings.corpus == "mini" and data_folder is not None:
+            prepare_mini(data_folder, progress=progress)
+        try:
+            data_folder = existing_folder(data_folder)
+        except InputError as error:
+            raise InputError(f"{error}. {ways_to_data(hparams_file, names)}") from error
+        if main and settings.corpus == "manifests":
+            copy_manifests(data_folder, names, folder)
+        elif main:
+            prepare_librispeech(data_folder, names, folder, progress=progress)
+    found = {name: read_manifest(folder / f"{name}.csv") for name in names}
     train = [utterance for name in settings.train_splits for utterance in found[name]]
     valid = [utterance for name in settings.dev_splits for utterance in found[name]]
     if not settings.dev_splits:
@@ -220,12 +222,13 @@ def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
     """
     path = settings.folder / "save" / "tokenizer.model"
     width = settings.model.output_neurons
-    if path.is_file() and any(path.parent.glob("CKPT*")):
-        tokenizer = Tokenizer.load(path)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        words = (utterance.words for utterance in train)
-        tokenizer = train_tokenizer(words, path, output_neurons=width, model_type=settings.token_type)
+    with distributed.main_first() as main:
+        if not main or (path.is_file() and any(path.parent.glob("CKPT*"))):
+            tokenizer = Tokenizer.load(path)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            words = (utterance.words for utterance in train)
+            tokenizer = train_tokenizer(words, path, output_neurons=width, model_type=settings.token_type)
     if tokenizer.size > width:
         raise InputError(
             f"tokenizer '{path}' has {tokenizer.size} pieces but output_neurons is {width}: delete it"

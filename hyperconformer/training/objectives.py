@@ -37,6 +37,11 @@ class Loss:
         return self.ctc_weight * self.ctc_b + (1 - self.ctc_weight) * self.attention_b
 
     @property
+    def parts(self) -> dict[str, Tensor]:
+        """Both, by name."""
+        return {"ctc": self.ctc_b, "attention": self.attention_b}
+
+    @property
     def mean(self) -> Tensor:
         """Its mean over utterances: the scalar to minimise."""
         return self.total_b.mean()

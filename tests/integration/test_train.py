@@ -153,7 +153,7 @@ def test_debug_runs_every_mixer_in_half_precision(run, mixer: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--test_only"], "no checkpoint in .* train first"),
+        (["--test_only"], "no checkpoint to test: train first"),
         (["--output_neurons=5"], "output_neurons 5 is too small"),
         (["--train_splits=[train-tinny]"], "train-tinny.*train-tiny"),
         (["--test_splits=[]"], "train_splits and test_splits need a split each"),

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from hyperconformer.bench import child, command, figures, record, report, runner, upstream
-from hyperconformer.bench.cases import PARTS, THEIR_MIXERS, Case, Outcome, Sizes
+from hyperconformer.bench.cases import PARTS, THEIR_MIXERS, Case, Kind, Outcome, Sizes
 from hyperconformer.bench.checks import CheckFailed, check, check_padding, difference
 from hyperconformer.bench.measure import FEWEST_REPEATS, measure, saved_bytes
 from hyperconformer.bench.systems import build
 from hyperconformer.cli import main
 from hyperconformer.mixers import MIXERS, SummaryMixing
+from hyperconformer.tables import insert_rows
 
 TINY = Sizes(d_model=16, heads=2, layers=1, decoder_layers=1, output_neurons=20)
 CASE = Case("mixer", "summary", "forward", seconds=0.5, batch_size=2, repeats=3, sizes=TINY)
@@ -229,12 +230,16 @@ def rows_of_step(system: str) -> list[report.Row]:
     return report.rows_of([Outcome(case, "fails", "a | b")], system)
 
 
+def add_rows(text: str, kind: Kind, rows: list[report.Row]) -> str:
+    return insert_rows(text, *record.table_of(kind, rows, "attention", ORIGIN))
+
+
 def test_rows_enter_results() -> None:
     text = "# Results\n\n## Small systems\n\n| a |\n|---|\n| 1 |\n\n## Later\n\nText.\n"
-    once = record.add_rows(text, "step", rows_of_step("attention"), "attention", ORIGIN)
-    twice = record.add_rows(once, "step", rows_of_step("summary"), "attention", ORIGIN)
-    both = record.add_rows(twice, "mixer", [], "attention", ORIGIN)
-    again = record.add_rows(both, "step", rows_of_step("mlp"), "attention", ORIGIN)
+    once = add_rows(text, "step", rows_of_step("attention"))
+    twice = add_rows(once, "step", rows_of_step("summary"))
+    both = add_rows(twice, "mixer", [])
+    again = add_rows(both, "step", rows_of_step("mlp"))
     assert again.startswith(text)
     step, mixer = again.split("## Speed and memory\n")[1].split("### Mixer")
     lines = [line for line in step.splitlines() if line]
@@ -252,7 +257,7 @@ def test_rows_enter_a_section_in_the_middle_and_an_old_table_is_left_alone() -> 
     text = (
         "# Results\n\n## Speed and memory\n\nWhy.\n\n### Training step\n\n| old |\n|---|\n| 1 |\n\n## Later\n"
     )
-    new = record.add_rows(text, "step", rows_of_step("attention"), "attention", ORIGIN)
+    new = add_rows(text, "step", rows_of_step("attention"))
     assert (
         new.index("| old |\n|---|\n| 1 |\n\n| system |")
         < new.index("| attention |")

@@ -149,7 +149,7 @@ def test_the_command_line() -> None:
         (["--debug"], "name a recipe first"),
         (["r.yaml", "seed=3"], "not of the form --key=value"),
         (["r.yaml", "--speeds=[1"], "not a plain YAML value"),
-        (["r.yaml", "--precision=fp8"], "--precision must be one of fp32, bf16, fp16"),
+        (["r.yaml", "--precision=fp8"], "--precision must be one of auto, fp32, bf16, fp16"),
         (["r.yaml", "--debug=3"], "--debug must be true or false"),
         (["r.yaml", "--device=3"], "--device must be a text"),
     ],
