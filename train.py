@@ -1,10 +1,12 @@
 """Train a recogniser, test it, and leave a model folder behind: the whole story of a recipe.
 
 python train.py RECIPE.yaml [--key=value ...] [--option ...]
+torchrun --nproc_per_node=2 train.py RECIPE.yaml ...
 
 Recipes stand in hparams/; any key of one can be given here. Options of a run:
   --device=cpu|cuda|cuda:1     --precision=auto|fp32|bf16|fp16     --eval_precision=auto|fp32|bf16|fp16
   --compile                    let torch.compile make the training step faster
+  --record=RESULTS.md          add the run's rows to a file of results
   --debug                      a few short batches of everything, in a folder of its own
   --test_only                  average the kept checkpoints and test again
   --noprogressbar
@@ -12,76 +14,35 @@ Recipes stand in hparams/; any key of one can be given here. Options of a run:
 
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from hyperconformer.errors import InputError
-from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.training import distributed
-from hyperconformer.training.brain import ASRBrain
+from hyperconformer.training.asr import ASRTask
 from hyperconformer.training.command import CommandLine
-from hyperconformer.training.corpus import make_tokenizer, prepare_splits, trainable
-from hyperconformer.training.experiment import open_folder, record_settings
 from hyperconformer.training.progress import Stopped
-from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
-from hyperconformer.training.searcher import make_searches
-from hyperconformer.training.settings import load_settings
-from hyperconformer.training.setup import (
-    check_hardware,
-    make_model,
-    measure_features,
-    plain_loader,
-    seed_everything,
-    training_loader,
-)
+from hyperconformer.training.task import close_task, open_task
 
-DEBUG_UTTERANCES = 16
+TASKS = {"asr": ASRTask}
 
 
 def train(line: CommandLine) -> Path:
     """Follow one recipe from its YAML to its model folder."""
-    settings = load_settings(line.hparams_file, line.overrides)
-    debug = line.run_options.get("debug", False)
-    if debug and "output_folder" not in line.overrides:
-        settings = replace(settings, output_folder=f"{settings.output_folder}_debug")
-    run_options = check_hardware(line.run_options)
-    seed_everything(settings.seed)
-    model = make_model(settings)
-    show = distributed.is_main() and not run_options.get("noprogressbar", False)
-    splits = prepare_splits(settings, line.hparams_file, progress=show)
-    open_folder(settings)
-    tokenizer = make_tokenizer(settings, splits.train)
-    if debug:
-        splits = splits.shortest(DEBUG_UTTERANCES)
+    task = open_task(line, TASKS)  # arguments -> YAML -> settings, device, the other processes
+    model = task.make_model()  # sizes that cannot be end here, before anything slow
+    data = task.prepare()  # corpus, manifests, tokens
     if distributed.is_main():
-        print(splits)
+        print(data)
 
-    train_utterances = trainable(splits.train, tokenizer, settings)
-    record_settings(settings)
-    brain = ASRBrain(model, tokenizer, settings, run_options)
+    brain = task.make_brain(model, data)
     if not brain.resume():
-        measure_features(model, train_utterances, tokenizer, settings)
-    train_loader = training_loader(train_utterances, tokenizer, settings)
-    brain.fit(
-        range(1, settings.number_of_epochs + 1),
-        train_loader,
-        plain_loader(splits.valid, tokenizer, settings),
-    )
+        task.start(brain, data)
+    epochs = range(1, task.settings.number_of_epochs + 1)
+    brain.fit(epochs, task.train_loader(data), task.valid_loader(data))
 
-    brain.load_best(settings.average_checkpoints)
-    brain.searches = make_searches(brain.model, settings)
-    results = {}
-    for split, utterances in splits.tests.items():
-        brain.evaluate(plain_loader(utterances, tokenizer, settings))
-        if distributed.is_main():
-            results[split] = report_split(split, brain.decoded, settings.folder)
-    folder = settings.folder / "model"
-    if distributed.is_main():
-        metrics = run_metrics(settings, brain.model, tokenizer.size, results)
-        save_bundle(folder, brain.model, tokenizer, metrics=metrics, card=model_card(metrics))
-        print(closing_table(results))
-        print(f"model folder: {folder}")
-    return folder
+    brain.load_best(task.settings.average_checkpoints)
+    metrics = task.finish(brain, data)  # test, reports, model folder
+    return close_task(task, metrics)
 
 
 if __name__ == "__main__":

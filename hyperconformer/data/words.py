@@ -38,11 +38,12 @@ def plain_words(text: str, *, case: str = "keep", strip_punctuation: bool = Fals
     """
     if case not in CASES:
         raise ValueError(f"case {case!r}: choose from {', '.join(CASES)}")
-    text = unicodedata.normalize("NFC", text)
+    # The case first: a capital may fall apart into letters and marks, or into an apostrophe and a letter.
+    text = unicodedata.normalize("NFC", CASES[case](text))
     if strip_punctuation:
         text = text.translate(_APOSTROPHES)
         text = "".join(_kept(text, index) for index in range(len(text)))
-    return " ".join(CASES[case](text).split())
+    return " ".join(text.split())
 
 
 def _kept(text: str, index: int) -> str:

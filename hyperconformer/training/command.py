@@ -22,6 +22,7 @@ RUN_OPTIONS = {
     "test_only": bool,
     "noprogressbar": bool,
     "compile": bool,
+    "record": str,
 }
 
 

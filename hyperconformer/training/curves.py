@@ -109,6 +109,72 @@ class Curves:
         self.close()
 
 
+class StepCurves:
+    """Gathers what steps did, and draws a point for every so many of them.
+
+    Parameters
+    ----------
+    curves : Curves or None
+        None draws nothing.
+    interval : int
+        Steps between points.
+
+    Examples
+    --------
+    >>> steps = StepCurves(None, interval=2)
+    >>> steps.add(1, {"loss": 4.0}, utterances=2, rate=0.1, norm=1.0, seconds=0.5, waited=0.1)
+    >>> steps.point()["train/loss"], steps.point()["train/waiting %"]
+    (2.0, 20.0)
+    """
+
+    def __init__(self, curves: Curves | None, interval: int) -> None:
+        self.curves, self.interval = curves, interval
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._utterances = self._seconds = self._waited = self._norms = self._rate = 0.0
+        self._steps = 0
+
+    def add(
+        self,
+        step: int,
+        sums: Mapping[str, float],
+        *,
+        utterances: float,
+        rate: float,
+        norm: float,
+        seconds: float,
+        waited: float,
+    ) -> None:
+        """Take in a step that learnt; ``sums`` are its losses over so many utterances."""
+        for name, value in sums.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._utterances += utterances
+        self._norms += norm
+        self._seconds += seconds
+        self._waited += waited
+        self._rate, self._steps = rate, self._steps + 1
+        if self.curves is not None and step % self.interval == 0:
+            self.curves.add(step, self.point())
+            self._forget()
+
+    def point(self) -> dict[str, float]:
+        """Means since the last point."""
+        return {
+            **{f"train/{name}": value / max(1.0, self._utterances) for name, value in self._sums.items()},
+            "train/lr": self._rate,
+            "train/grad_norm": self._norms / max(1, self._steps),
+            "train/step_seconds": self._seconds / max(1, self._steps),
+            "train/waiting %": 100 * self._waited / max(self._seconds, 1e-9),
+        }
+
+    def validation(self, step: int, figures: Mapping[str, float]) -> None:
+        """Draw what a validation found."""
+        if self.curves is not None:
+            self.curves.add(step, {f"valid/{name}": value for name, value in figures.items()})
+
+
 def _start_wandb(folder: Path, config: dict[str, Any]) -> Any:
     """Begin a W&B run, or go on with the one whose id the folder keeps."""
     require_wandb()

@@ -3,10 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import speechbrain as sb
 import torch
@@ -14,7 +14,6 @@ from speechbrain import Stage
 from torch import nn
 from tqdm import tqdm
 
-from hyperconformer.data.sampler import BatchSampler
 from hyperconformer.errors import InputError
 from hyperconformer.training import distributed
 from hyperconformer.training.checkpoints import Checkpoint, CheckpointStore, load_average
@@ -22,22 +21,12 @@ from hyperconformer.training.log import log_epoch
 from hyperconformer.training.moving_average import MovingAverage
 from hyperconformer.training.progress import Progress, Stopped, StopRequest
 from hyperconformer.training.run_settings import RunSettings, noam_rate
-from hyperconformer.training.step import NAMED, Learner, Losses, Outcome
+from hyperconformer.training.step import Learner, Losses, Outcome, StepLoader, named
+
+if TYPE_CHECKING:
+    from hyperconformer.training.curves import StepCurves
 
 logger = logging.getLogger(__name__)
-
-
-class StepLoader(Protocol):
-    """Batches in the order of a sampler that knows its steps; each has ``names`` and ``faults``."""
-
-    @property
-    def steps(self) -> BatchSampler:
-        """What plans them."""
-        ...
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield this process's pieces."""
-        ...
 
 
 class StepBrain(sb.Brain):
@@ -107,6 +96,7 @@ class StepBrain(sb.Brain):
             context=self.training_ctx,
         )
         self.train_figures: dict[str, float] = {}
+        self.curves: StepCurves | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -218,7 +208,7 @@ class StepBrain(sb.Brain):
             return
         self.on_fit_start()
         wanted = (not self.noprogressbar) if progressbar is None else progressbar
-        with self.stop.listening():
+        with self.stop.listening(), self._drawing():
             for epoch in epoch_counter:
                 if epoch < self.progress.epoch:
                     continue
@@ -226,6 +216,20 @@ class StepBrain(sb.Brain):
                 self._fit_valid(valid_set, epoch, wanted and distributed.is_main())
                 if self.debug and epoch >= self.debug_epochs:
                     break
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Curves for the steps to come, in the main process."""
+        if not distributed.is_main():
+            yield
+            return
+        from hyperconformer.training.curves import Curves, StepCurves  # TensorBoard is slow to import
+
+        settings = self.settings
+        after = self.progress.step + 1
+        with Curves(settings.folder, settings.wandb, after, settings.plain()) as curves:
+            self.curves = StepCurves(curves, settings.log_interval_steps)
+            yield
 
     def on_fit_start(self) -> None:
         """Give all processes the same weights."""
@@ -244,8 +248,8 @@ class StepBrain(sb.Brain):
                 begun = time.perf_counter()
                 pieces = self._take(batches, len(sampler.pieces(step)))
                 waited = time.perf_counter() - begun
-                self._step(pieces, epoch, step, sampler.size(step))
-                self.progress.spend(time.perf_counter() - begun, waited)
+                outcome = self._step(pieces, epoch, step, sampler.size(step))
+                self._count(outcome, time.perf_counter() - begun, waited)
                 self._after_step(is_last=step + 1 == last)
                 bar.update()
                 bar.set_postfix(loss=f"{self.progress.means().get('loss', 0.0):.4g}", refresh=False)
@@ -268,7 +272,20 @@ class StepBrain(sb.Brain):
             logger.warning("Left out of its batch: %s", fault)
         return [piece for piece in pieces if piece.names]
 
-    def _step(self, pieces: Sequence[Any], epoch: int, step: int, size: int) -> None:
+    def _count(self, outcome: Outcome, seconds: float, waited: float) -> None:
+        self.progress.spend(seconds, waited)
+        if outcome.learnt and self.curves is not None:
+            self.curves.add(
+                self.progress.step,
+                outcome.sums,
+                utterances=outcome.utterances,
+                rate=self.optimizer.param_groups[0]["lr"],
+                norm=outcome.norm,
+                seconds=seconds,
+                waited=waited,
+            )
+
+    def _step(self, pieces: Sequence[Any], epoch: int, step: int, size: int) -> Outcome:
         progress, settings = self.progress, self.settings
         progress.step += 1
         progress.step_in_epoch = step + 1
@@ -285,28 +302,19 @@ class StepBrain(sb.Brain):
                 self.average.update(progress.step)
         elif not outcome.rescaled:
             self._skipped(outcome)
+        return outcome
 
     def _skipped(self, outcome: Outcome) -> None:
         """Count and name a step that changed nothing; too many in a row end the run."""
         progress, patience = self.progress, self.settings.nonfinite_patience
         progress.skip(outcome.out_of_memory)
-        names = distributed.gathered(list(outcome.suspects))
-        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        reason = (
-            "not enough memory"
-            if outcome.out_of_memory
-            else f"loss {outcome.sums['loss']:g}, gradient norm {outcome.norm:g}"
-        )
+        shown = named(distributed.gathered(list(outcome.suspects)))
         if distributed.is_main():
-            logger.warning("Step %d is skipped (%s): %s", progress.step, reason, shown)
+            logger.warning("Step %d is skipped (%s): %s", progress.step, outcome.reason, shown)
         if progress.skipped_in_row >= patience:
-            remedy = (
-                "give a smaller --max_batch_length, or --grad_accumulation_factor=2"
-                if outcome.out_of_memory
-                else "look at these utterances, or try a lower --lr or --precision=fp32"
-            )
             raise InputError(
-                f"{patience} steps in a row were skipped ({reason}), the last for {shown}: {remedy}"
+                f"{patience} steps in a row were skipped ({outcome.reason}), the last for {shown}: "
+                f"{outcome.remedy}"
             )
 
     def _after_step(self, *, is_last: bool) -> None:
@@ -335,6 +343,8 @@ class StepBrain(sb.Brain):
                 train=train,
                 valid={"loss": loss, **figures},
             )
+        if self.curves is not None:
+            self.curves.validation(progress.step, {"loss": loss, **figures})
         self.save("+end", loss=loss, epoch=epoch, **figures)
 
     def _run(self, batches: Iterable[Any], stage: Stage, epoch: int | None, enable: bool) -> float:

@@ -199,6 +199,26 @@ def make_model(settings: Settings) -> ASR:
         raise InputError(str(error)) from error
 
 
+def compile_model(model: ASR) -> None:
+    """Let torch.compile make the forward and backward pass faster; weights and checkpoints stay as they are.
+
+    One graph serves batches of any size and length.
+
+    Parameters
+    ----------
+    model : ASR
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> model = make_model(load_settings("hparams/mini.yaml", {}))
+    >>> compile_model(model)
+    >>> model._compiled_call_impl is not None
+    True
+    """
+    model.compile(dynamic=True)
+
+
 @torch.no_grad()
 def measure_features(
     model: ASR, train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings

@@ -1,7 +1,7 @@
 """One step of learning: the pieces of a batch to gradients, summed over processes, to new weights or none."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperconformer.data.augment import keyed_rng
+from hyperconformer.data.sampler import BatchSampler
 from hyperconformer.training import distributed
 
 NAMED = 8
@@ -41,6 +42,19 @@ class Piece(Protocol):
     @property
     def audio_seconds(self) -> float:
         """Their audio, without padding."""
+        ...
+
+
+class StepLoader(Protocol):
+    """Batches in the order of a sampler that knows its steps; each has ``names`` and ``faults``."""
+
+    @property
+    def steps(self) -> BatchSampler:
+        """What plans them."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield this process's pieces."""
         ...
 
 
@@ -84,6 +98,40 @@ class Outcome:
     def learnt(self) -> bool:
         """Whether the weights moved."""
         return not self.out_of_memory and math.isfinite(self.sums["loss"]) and math.isfinite(self.norm)
+
+    @property
+    def reason(self) -> str:
+        """Why the step changed nothing."""
+        if self.out_of_memory:
+            return "not enough memory"
+        return f"loss {self.sums['loss']:g}, gradient norm {self.norm:g}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do if it happens again and again."""
+        if self.out_of_memory:
+            return "give a smaller --max_batch_length, or --grad_accumulation_factor=2"
+        return "look at these utterances, or try a lower --lr or --precision=fp32"
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of many names, for a warning.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> named(["a", "b"]), named([str(n) for n in range(10)])
+    ('a, b', '0, 1, 2, 3, 4, 5, 6, 7 and 2 more')
+    """
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 class Learner:

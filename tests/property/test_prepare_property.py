@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hyperconformer.data import download as module
@@ -17,6 +17,8 @@ texts = st.text() | st.text(st.sampled_from("aZé'’-, .1\u0301\n\u2028ßﬁ"))
 
 
 @given(texts, st.sampled_from(sorted(CASES)), st.booleans())
+@example("ß\u0301", "upper", False)
+@example("ŉ", "upper", True)
 def test_normalising_again_changes_nothing(text: str, case: str, strip: bool) -> None:
     once = plain_words(text, case=case, strip_punctuation=strip)
     assert once == " ".join(once.split())

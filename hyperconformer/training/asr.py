@@ -1,0 +1,124 @@
+"""Training a recogniser: from a recipe to a model that is tested and ready to transcribe."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hyperconformer.data.pipeline import Loader
+from hyperconformer.inference.bundle import save_bundle
+from hyperconformer.models.asr import ASR
+from hyperconformer.text import Tokenizer
+from hyperconformer.training import distributed
+from hyperconformer.training.brain import ASRBrain
+from hyperconformer.training.corpus import Splits, make_tokenizer, prepare_splits, trainable
+from hyperconformer.training.experiment import open_folder, record_settings
+from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
+from hyperconformer.training.searcher import make_searches
+from hyperconformer.training.settings import Settings
+from hyperconformer.training.setup import (
+    compile_model,
+    make_model,
+    measure_features,
+    plain_loader,
+    training_loader,
+)
+from hyperconformer.training.task import Task
+
+DEBUG_UTTERANCES = 16
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The data of a run.
+
+    Attributes
+    ----------
+    splits : Splits
+        Their training part without what cannot be learnt from.
+    tokenizer : Tokenizer
+
+    Examples
+    --------
+    >>> print(Speech(Splits([], [], {}), None))
+    train: 0 utterances, 0.00 h, 0 speakers
+    valid: 0 utterances, 0.00 h, 0 speakers
+    """
+
+    splits: Splits
+    tokenizer: Tokenizer
+
+    def __str__(self) -> str:
+        """A line a split."""
+        return str(self.splits)
+
+
+class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
+    """Train with the joint CTC/attention loss, validate by greedy WER, test with the recipe's searches.
+
+    Examples
+    --------
+    >>> ASRTask.settings_type.__name__
+    'Settings'
+    """
+
+    settings_type = Settings
+
+    def make_model(self) -> ASR:
+        """Build the recogniser."""
+        return make_model(self.settings)
+
+    def prepare(self) -> Speech:
+        """Find or make the corpus, its manifests and its tokens."""
+        settings = self.settings
+        splits = prepare_splits(settings, self.hparams_file, progress=self.progress)
+        open_folder(settings)
+        tokenizer = make_tokenizer(settings, splits.train)
+        if self.debug:
+            splits = splits.shortest(DEBUG_UTTERANCES)
+        record_settings(settings)
+        return Speech(
+            Splits(trainable(splits.train, tokenizer, settings), splits.valid, splits.tests), tokenizer
+        )
+
+    def make_brain(self, model: ASR, data: Speech) -> ASRBrain:
+        """Bring the recogniser to its device."""
+        brain = ASRBrain(model, data.tokenizer, self.settings, self.run_options)
+        if self.run_options.get("compile", False):
+            compile_model(model)
+        return brain
+
+    def start(self, brain: ASRBrain, data: Speech) -> None:
+        """Measure the features that a new model normalises by."""
+        measure_features(brain.model, data.splits.train, data.tokenizer, self.settings)
+
+    def train_loader(self, data: Speech) -> Loader:
+        """Augmented batches, in a new order every epoch."""
+        return training_loader(data.splits.train, data.tokenizer, self.settings)
+
+    def valid_loader(self, data: Speech) -> Loader:
+        """The validation set as it was recorded."""
+        return plain_loader(data.splits.valid, data.tokenizer, self.settings)
+
+    def finish(self, brain: ASRBrain, data: Speech) -> dict[str, Any]:
+        """Test every split with every search; write reports and bundle."""
+        settings, tokenizer = self.settings, data.tokenizer
+        brain.searches = make_searches(brain.model, settings)
+        results = {}
+        for split, utterances in data.splits.tests.items():
+            brain.evaluate(plain_loader(utterances, tokenizer, settings))
+            if distributed.is_main():
+                results[split] = report_split(split, brain.decoded, settings.folder)
+        if not distributed.is_main():
+            return {}
+        metrics = run_metrics(
+            settings,
+            brain.model,
+            tokenizer.size,
+            results,
+            train_hours=brain.progress.total_seconds / 3600,
+            audio_hours=sum(utterance.seconds for utterance in data.splits.train) / 3600,
+        )
+        save_bundle(
+            settings.folder / "model", brain.model, tokenizer, metrics=metrics, card=model_card(metrics)
+        )
+        print(closing_table(results))
+        return metrics
