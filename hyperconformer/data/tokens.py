@@ -6,19 +6,19 @@ any epoch is at hand; the order of an epoch is a pure function of (seed, epoch).
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from hyperconformer.constants import BLANK
-from hyperconformer.data.augment import keyed_rng
 from hyperconformer.errors import InputError
 from hyperconformer.text import Tokenizer
 
@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 TOKENS, BOUNDS, FACTS = "tokens.int32", "bounds.int64", "facts.json"
 TOGETHER = 2**14
 """Sentences that are encoded together."""
-
-POOL = 2**17
-"""Shuffled sentences among which those of similar lengths are put together."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class TokenText(Dataset["TokenBatch"]):
         tokens = np.full((len(numbers), int(lengths.max(initial=0))), BLANK, dtype=np.int64)
         for row, number in enumerate(numbers):
             tokens[row, : lengths[row]] = self._tokens[self._bounds[number] : self._bounds[number + 1]]
-        return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(lengths))
+        return TokenBatch(numbers, torch.from_numpy(tokens), torch.from_numpy(lengths))
 
 
 @dataclass(frozen=True)
@@ -120,28 +117,40 @@ class TokenBatch:
 
     Attributes
     ----------
+    numbers : array, shape (B,), int64
+        Of the sentences among those that were kept, from 0.
     tokens_bl : Tensor, shape (B, L), long
         Zero beyond each sentence.
     lengths_b : Tensor, shape (B,), long
 
     Examples
     --------
-    >>> TokenBatch(torch.tensor([[5, 6]]), torch.tensor([2])).to("cpu").lengths_b
-    tensor([2])
+    >>> batch = TokenBatch(np.array([7]), torch.tensor([[5, 6]]), torch.tensor([2])).to("cpu")
+    >>> batch.names, batch.lengths_b
+    (('sentence 8',), tensor([2]))
     """
 
+    numbers: npt.NDArray[np.int64]
     tokens_bl: Tensor
     lengths_b: Tensor
 
+    # What a step of training asks of a batch beside its tensors: text cannot be unreadable, and has no sound.
+    faults: ClassVar[tuple[str, ...]] = ()
+    audio_seconds: ClassVar[float] = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a warning calls the sentences, counted from 1."""
+        return tuple(f"sentence {number + 1}" for number in self.numbers)
+
     def to(self, device: str | torch.device) -> "TokenBatch":
         """Move the tensors."""
-        return TokenBatch(
-            self.tokens_bl.to(device, non_blocking=True), self.lengths_b.to(device, non_blocking=True)
-        )
+        tensors = (tensor.to(device, non_blocking=True) for tensor in (self.tokens_bl, self.lengths_b))
+        return TokenBatch(self.numbers, *tensors)
 
     def pin_memory(self) -> "TokenBatch":
         """Pin the tokens, so that the copy to a GPU overlaps with its work."""
-        return TokenBatch(self.tokens_bl.pin_memory(), self.lengths_b)
+        return TokenBatch(self.numbers, self.tokens_bl.pin_memory(), self.lengths_b)
 
 
 def write_tokens(
@@ -228,77 +237,3 @@ def _check(facts: TokenFacts) -> None:
             f"unknown to the tokenizer is {facts.example[:60]!r}" if facts.strange else "all are too long"
         )
         raise InputError(f"no sentence of the text can be used ({reason}): give another text or tokenizer")
-
-
-class TokenSampler(Sampler[npt.NDArray[np.int64]]):
-    """Batches of similar lengths, bounded in padded tokens, begin symbols included.
-
-    Every sentence comes exactly once an epoch. With ``shuffle`` the text is shuffled, cut into pools, and
-    each pool sorted by length, cut into batches and those shuffled: new batches every epoch, the same ones
-    for the same (seed, epoch). Without it, batches go from long to short.
-
-    Parameters
-    ----------
-    lengths : array, shape (N,), int64
-        Tokens of each sentence.
-    max_batch_tokens : int
-        Longest sentence of a batch, with its begin, times sentences; one that is longer alone is a batch of
-        its own.
-    seed : int
-        With the epoch, keys the order.
-    shuffle : bool
-        Random order.
-
-    Raises
-    ------
-    ValueError
-        If ``max_batch_tokens`` is not positive.
-
-    Examples
-    --------
-    >>> sampler = TokenSampler(np.array([1, 5, 2]), max_batch_tokens=6, shuffle=False)
-    >>> [batch.tolist() for batch in sampler]
-    [[1], [2, 0]]
-    """
-
-    def __init__(
-        self, lengths: npt.NDArray[np.int64], *, max_batch_tokens: int, seed: int = 0, shuffle: bool = True
-    ) -> None:
-        if max_batch_tokens <= 0:
-            raise ValueError(f"max_batch_tokens must be positive, got {max_batch_tokens}")
-        self.lengths, self.max_batch_tokens = lengths, max_batch_tokens
-        self.seed, self.shuffle = seed, shuffle
-        self.set_epoch(1)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Plan the batches of an epoch; the training loop calls it before each."""
-        rng = keyed_rng(self.seed, "sentences", epoch)
-        count = len(self.lengths)
-        order = rng.permutation(count) if self.shuffle else np.arange(count)
-        pool = POOL if self.shuffle else max(1, count)
-        batches: list[npt.NDArray[np.int64]] = []
-        for start in range(0, count, pool):
-            some = order[start : start + pool]
-            some = some[np.argsort(-self.lengths[some], kind="stable")]
-            cut = self._cut(self.lengths[some])
-            pieces = np.split(some, cut)
-            batches += [pieces[i] for i in rng.permutation(len(pieces))] if self.shuffle else pieces
-        self._batches: Sequence[npt.NDArray[np.int64]] = batches
-
-    def _cut(self, lengths: npt.NDArray[np.int64]) -> list[int]:
-        """Where batches begin, but the first, in sentences sorted from long to short."""
-        cuts: list[int] = []
-        place = 0
-        while True:
-            place += max(1, self.max_batch_tokens // (int(lengths[place]) + 1))
-            if place >= len(lengths):
-                return cuts
-            cuts.append(place)
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield the planned batches."""
-        return iter(self._batches)
-
-    def __len__(self) -> int:
-        """Batches in the planned epoch."""
-        return len(self._batches)

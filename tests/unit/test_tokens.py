@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hyperconformer.data import token_batches
 from hyperconformer.data import tokens as tokens_module
-from hyperconformer.data.tokens import TokenSampler, TokenText, write_tokens
+from hyperconformer.data.sampler import Share
+from hyperconformer.data.token_batches import TokenLoader, TokenSampler
+from hyperconformer.data.tokens import TokenText, write_tokens
 from hyperconformer.errors import InputError
 from hyperconformer.text import Tokenizer, train_tokenizer
 
@@ -75,7 +78,7 @@ def test_every_sentence_once_in_bounded_batches(
     lengths: list[int], bound: int, epoch: int, shuffle: bool, pool: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens_module, "POOL", pool)
+        patch.setattr(token_batches, "POOL", pool)
         sampler = TokenSampler(np.array(lengths), max_batch_tokens=bound, seed=3, shuffle=shuffle)
         sampler.set_epoch(epoch)
         batches = [batch.tolist() for batch in sampler]
@@ -100,3 +103,33 @@ def test_epochs_and_seeds_differ_and_similar_lengths_stay_together() -> None:
     assert len({tuple(plan) for plan in plans}) == 3
     with pytest.raises(ValueError, match="max_batch_tokens must be positive, got 0"):
         TokenSampler(lengths, max_batch_tokens=0)
+
+
+@given(size=st.integers(1, 40), world=st.integers(1, 3), pieces=st.integers(1, 4), start=st.integers(0, 9))
+def test_processes_share_every_batch_and_begin_in_the_middle(
+    size: int, world: int, pieces: int, start: int
+) -> None:
+    lengths = np.full(size, 3)
+    whole = TokenSampler(lengths, max_batch_tokens=40)
+    shares = [
+        TokenSampler(lengths, max_batch_tokens=40, share=Share(rank, world, pieces)) for rank in range(world)
+    ]
+    for sampler in (whole, *shares):
+        sampler.set_epoch(2, start)
+    batches = list(whole)
+    assert len(batches) == len(whole) == max(0, whole.steps - start)
+    for step in range(start, whole.steps):
+        parts = [number for sampler in shares for piece in sampler.pieces(step) for number in piece.tolist()]
+        assert sorted(parts) == sorted(batches[step - start].tolist())
+        assert all(sampler.size(step) == len(parts) for sampler in shares)
+    assert [len(list(sampler)) for sampler in shares] == [len(sampler) for sampler in shares]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_reads_what_the_sampler_plans(tokenizer: Tokenizer, tmp_path: Path, workers: int) -> None:
+    text = write_tokens(SENTENCES, tokenizer, tmp_path / "text")
+    loader = TokenLoader(text, TokenSampler(text.lengths, max_batch_tokens=12), num_workers=workers)
+    for epoch, start in ((1, 0), (2, 1), (2, 0)):
+        loader.steps.set_epoch(epoch, start)
+        read = [[int(name.split()[1]) - 1 for name in batch.names] for batch in loader]
+        assert read == [numbers.tolist() for numbers in loader.steps]
