@@ -17,7 +17,15 @@ NAMED = 8
 
 
 class Losses(Protocol):
-    """What an objective says of a batch: the total and its parts, each of shape (B,)."""
+    """What an objective says of a batch: the total and its parts, each of shape (B,).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> losses: Losses = SimpleNamespace(total_b=torch.ones(2), parts={"ctc": torch.ones(2)})
+    >>> losses.total_b.sum()
+    tensor(2.)
+    """
 
     @property
     def total_b(self) -> Tensor:
@@ -31,7 +39,15 @@ class Losses(Protocol):
 
 
 class Piece(Protocol):
-    """What a step asks of a batch, or of a piece of one."""
+    """What a step asks of a batch, or of a piece of one.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> piece: Piece = SimpleNamespace(names=("7-1-0000", "7-1-0001"), audio_seconds=9.5)
+    >>> len(piece.names)
+    2
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +89,15 @@ class StepSampler(Protocol):
 
 
 class StepLoader(Protocol):
-    """Batches in the order of a sampler that knows its steps; each has ``names`` and ``faults``."""
+    """Batches in the order of a sampler that knows its steps; each has ``names`` and ``faults``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> loader: StepLoader = SimpleNamespace(steps=BatchSampler([1.0, 2.0], max_batch_seconds=2))
+    >>> loader.steps.steps
+    2
+    """
 
     @property
     def steps(self) -> StepSampler:

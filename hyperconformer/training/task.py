@@ -142,6 +142,13 @@ def close_task(task: Task[Any, Any, Any, Any], metrics: Mapping[str, Any]) -> Pa
     -------
     Path
         The model folder.
+
+    Examples
+    --------
+    >>> from hyperconformer.training.asr import ASRTask
+    >>> close_task(open_task(CommandLine("hparams/mini.yaml", {}, {"device": "cpu"}), {"asr": ASRTask}), {})
+    model folder: results/mini/7775/model
+    PosixPath('results/mini/7775/model')
     """
     folder = task.settings.folder / "model"
     if distributed.is_main():
