@@ -1,4 +1,4 @@
-"""Train a recogniser or a language model, test it, and leave a model folder behind: the whole story of a recipe.
+"""Train a recogniser or a language model, test it, leave a model folder behind: the story of a recipe.
 
 python train.py RECIPE.yaml [--key=value ...] [--option ...]
 torchrun --nproc_per_node=2 train.py RECIPE.yaml ...

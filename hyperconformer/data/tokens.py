@@ -6,8 +6,9 @@ any epoch is at hand; the order of an epoch is a pure function of (seed, epoch).
 
 import json
 import logging
+from array import array
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
@@ -24,7 +25,7 @@ from hyperconformer.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-TOKENS, BOUNDS, FACTS = "tokens.int32", "bounds.int64", "facts.json"
+TOKENS, BOUNDS, WORDS, FACTS = "tokens.int32", "bounds.int64", "words.int32", "facts.json"
 TOGETHER = 2**14
 """Sentences that are encoded together."""
 
@@ -92,6 +93,7 @@ class TokenText(Dataset["TokenBatch"]):
         self.facts = TokenFacts(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
         self._tokens = np.memmap(folder / TOKENS, dtype=np.int32, mode="r")
         self._bounds: npt.NDArray[np.int64] = np.fromfile(folder / BOUNDS, dtype=np.int64)
+        self._words: npt.NDArray[np.int32] = np.fromfile(folder / WORDS, dtype=np.int32)
         self.lengths = np.diff(self._bounds)
 
     def __reduce__(self) -> tuple[type["TokenText"], tuple[Path]]:
@@ -108,7 +110,8 @@ class TokenText(Dataset["TokenBatch"]):
         tokens = np.full((len(numbers), int(lengths.max(initial=0))), BLANK, dtype=np.int64)
         for row, number in enumerate(numbers):
             tokens[row, : lengths[row]] = self._tokens[self._bounds[number] : self._bounds[number + 1]]
-        return TokenBatch(numbers, torch.from_numpy(tokens), torch.from_numpy(lengths))
+        words = int(self._words[numbers].sum())
+        return TokenBatch(numbers, words, torch.from_numpy(tokens), torch.from_numpy(lengths))
 
 
 @dataclass(frozen=True)
@@ -119,18 +122,21 @@ class TokenBatch:
     ----------
     numbers : array, shape (B,), int64
         Of the sentences among those that were kept, from 0.
+    words : int
+        In all of them together.
     tokens_bl : Tensor, shape (B, L), long
         Zero beyond each sentence.
     lengths_b : Tensor, shape (B,), long
 
     Examples
     --------
-    >>> batch = TokenBatch(np.array([7]), torch.tensor([[5, 6]]), torch.tensor([2])).to("cpu")
+    >>> batch = TokenBatch(np.array([7]), 1, torch.tensor([[5, 6]]), torch.tensor([2])).to("cpu")
     >>> batch.names, batch.lengths_b
     (('sentence 8',), tensor([2]))
     """
 
     numbers: npt.NDArray[np.int64]
+    words: int
     tokens_bl: Tensor
     lengths_b: Tensor
 
@@ -146,11 +152,11 @@ class TokenBatch:
     def to(self, device: str | torch.device) -> "TokenBatch":
         """Move the tensors."""
         tensors = (tensor.to(device, non_blocking=True) for tensor in (self.tokens_bl, self.lengths_b))
-        return TokenBatch(self.numbers, *tensors)
+        return TokenBatch(self.numbers, self.words, *tensors)
 
     def pin_memory(self) -> "TokenBatch":
         """Pin the tokens, so that the copy to a GPU overlaps with its work."""
-        return TokenBatch(self.numbers, self.tokens_bl.pin_memory(), self.lengths_b)
+        return replace(self, tokens_bl=self.tokens_bl.pin_memory())
 
 
 def write_tokens(
@@ -164,7 +170,7 @@ def write_tokens(
         Words separated by single spaces.
     tokenizer : Tokenizer
     folder : Path
-        Gets four bytes a token and eight a sentence; what it held is replaced.
+        Gets four bytes a token and twelve a sentence; what it held is replaced.
     longest : int or None
         Most tokens of a sentence; longer ones are left out. None keeps all.
 
@@ -203,7 +209,8 @@ def write_tokens(
 
 
 def _write(sentences: Iterable[str], tokenizer: Tokenizer, folder: Path, longest: int | None) -> TokenFacts:
-    bounds, words, long, strange, example = [0], 0, 0, 0, ""
+    bounds, words = array("q", [0]), array("i")
+    long, strange, example = 0, 0, ""
     remaining = iter(sentences)
     with (folder / TOKENS).open("wb") as file:
         while some := list(islice(remaining, TOGETHER)):
@@ -216,10 +223,11 @@ def _write(sentences: Iterable[str], tokenizer: Tokenizer, folder: Path, longest
                 else:
                     kept += tokens
                     bounds.append(bounds[-1] + len(tokens))
-                    words += sentence.count(" ") + 1
+                    words.append(sentence.count(" ") + 1)
             np.array(kept, dtype=np.int32).tofile(file)
     np.array(bounds, dtype=np.int64).tofile(folder / BOUNDS)
-    return TokenFacts(len(bounds) - 1, words, bounds[-1], long, strange, example)
+    np.array(words, dtype=np.int32).tofile(folder / WORDS)
+    return TokenFacts(len(words), sum(words), bounds[-1], long, strange, example)
 
 
 def _check(facts: TokenFacts) -> None:

@@ -10,7 +10,7 @@ from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.training import distributed
 from hyperconformer.training.experiment import environment, open_folder, record_settings
-from hyperconformer.training.lm_brain import LanguageModelBrain, perplexity
+from hyperconformer.training.lm_brain import LanguageModelBrain
 from hyperconformer.training.lm_settings import LanguageModelSettings
 from hyperconformer.training.lm_text import Texts, prepare_texts
 from hyperconformer.training.setup import share_of
@@ -80,7 +80,7 @@ class LanguageModelTask(Task[LanguageModelSettings, LanguageModel, Texts, Langua
         results = {}
         for name, text in {"valid": data.valid, **data.tests}.items():
             brain.evaluate(self._loader(text, shuffle=False))
-            results[name] = text_row(brain.nats, text)
+            results[name] = {**brain.row(), "left_out": text.facts.strange}
         if not distributed.is_main():
             return {}
         metrics = {
@@ -100,42 +100,6 @@ class LanguageModelTask(Task[LanguageModelSettings, LanguageModel, Texts, Langua
         save_language_model(folder, brain.model, data.tokenizer, metrics=metrics, card=model_card(metrics))
         print(closing_table(results))
         return metrics
-
-
-def text_row(nats: float, text: TokenText) -> Metrics:
-    """What a model made of a text.
-
-    Parameters
-    ----------
-    nats : float
-        Negative log-probability of all of its tokens and ends.
-    text : TokenText
-
-    Returns
-    -------
-    dict
-        Its counts and perplexities; the end of a sentence counts as a token, and as a word.
-
-    Examples
-    --------
-    >>> import math
-    >>> from types import SimpleNamespace
-    >>> from hyperconformer.data.tokens import TokenFacts
-    >>> facts = TokenFacts(sentences=1, words=1, tokens=3, long=0, strange=0, example="")
-    >>> row = text_row(4 * math.log(2), SimpleNamespace(facts=facts))
-    >>> round(row["perplexity_token"], 6), round(row["perplexity_word"], 6)
-    (2.0, 4.0)
-    """
-    facts = text.facts
-    return {
-        "sentences": facts.sentences,
-        "words": facts.words,
-        "tokens": facts.tokens,
-        "left_out": facts.strange + facts.long,
-        "nats": nats,
-        "perplexity_token": perplexity(nats, facts.tokens + facts.sentences),
-        "perplexity_word": perplexity(nats, facts.words + facts.sentences),
-    }
 
 
 def closing_table(results: dict[str, Metrics]) -> str:

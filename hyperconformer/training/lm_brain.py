@@ -54,8 +54,8 @@ class LanguageModelBrain(StepBrain):
     ----------
     nats : float
         Negative log-probability of the text that was last validated or tested, of all processes together.
-    foretold : int
-        Its tokens and ends.
+    sentences, words, tokens : int
+        Of that text; in a debugging run, of the part of it that was looked at.
 
     Examples
     --------
@@ -76,7 +76,11 @@ class LanguageModelBrain(StepBrain):
             part_names=(),
             run_options=run_options,
         )
-        self.nats, self.foretold = 0.0, 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.nats = 0.0
+        self.sentences = self.words = self.tokens = 0
 
     @property
     def model(self) -> LanguageModel:
@@ -97,22 +101,35 @@ class LanguageModelBrain(StepBrain):
         losses = SentenceLosses(token_losses(*predictions, label_smoothing=smoothing).sum(dim=1))
         if stage != sb.Stage.TRAIN:
             self.nats += float(losses.total_b.double().sum())
-            self.foretold += int(batch.lengths_b.sum()) + len(batch.lengths_b)
+            self.sentences += len(batch.lengths_b)
+            self.words += batch.words
+            self.tokens += int(batch.lengths_b.sum())
         return losses
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Forget the last text."""
-        self.nats, self.foretold = 0.0, 0
+        self._forget()
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Bring together what all processes counted."""
         if stage != sb.Stage.TRAIN:
-            counts = distributed.gathered([(self.nats, self.foretold)])
-            self.nats, self.foretold = sum(nats for nats, _ in counts), sum(count for _, count in counts)
+            counts = distributed.gathered([(self.nats, self.sentences, self.words, self.tokens)])
+            self.nats, self.sentences, self.words, self.tokens = map(sum, zip(*counts, strict=True))
 
     def judged(self) -> dict[str, float]:
         """The perplexity of a token of the validation."""
-        return {"perplexity": perplexity(self.nats, self.foretold)}
+        return {"perplexity": perplexity(self.nats, self.tokens + self.sentences)}
+
+    def row(self) -> dict[str, float]:
+        """What the model made of the last text; the end of a sentence counts as a token, and as a word."""
+        return {
+            "sentences": self.sentences,
+            "words": self.words,
+            "tokens": self.tokens,
+            "nats": self.nats,
+            "perplexity_token": perplexity(self.nats, self.tokens + self.sentences),
+            "perplexity_word": perplexity(self.nats, self.words + self.sentences),
+        }
 
 
 def perplexity(nats: float, count: int) -> float:

@@ -65,7 +65,8 @@ class StepSampler(Protocol):
 
     Examples
     --------
-    >>>     >>> sampler: StepSampler = BatchSampler([1.0, 2.0], max_batch_seconds=2)
+    >>> from hyperconformer.data.sampler import BatchSampler
+    >>> sampler: StepSampler = BatchSampler([1.0, 2.0], max_batch_seconds=2)
     >>> sampler.steps
     2
     """
@@ -94,6 +95,7 @@ class StepLoader(Protocol):
     Examples
     --------
     >>> from types import SimpleNamespace
+    >>> from hyperconformer.data.sampler import BatchSampler
     >>> loader: StepLoader = SimpleNamespace(steps=BatchSampler([1.0, 2.0], max_batch_seconds=2))
     >>> loader.steps.steps
     2
