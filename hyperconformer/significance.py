@@ -1,7 +1,7 @@
 """Whether one system is better than another: two tests on what both heard of the same utterances.
 
-Groups are drawn, not words: mistakes of one speaker come together, so groups are speakers, and utterances only
-where there is one speaker. Rates are fractions; seeds are fixed.
+Groups are drawn, not words: mistakes of one speaker come together, so groups are speakers, and utterances
+only where there is one speaker. Rates are fractions; seeds are fixed.
 
 *Bootstrap.* Each of 10,000 draws takes groups with replacement, the same for every run of both systems, and
 runs of each system with replacement; a run's distance from its system's mean is widened by sqrt(n / (n - 1)),
