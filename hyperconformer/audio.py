@@ -60,16 +60,45 @@ def read_audio(path: str | Path) -> npt.NDArray[np.float32]:
             f"audio file {str(path)!r} is cut short, {missing_seconds:.1f} of {promised_seconds:.1f} s are "
             "missing: copy or convert it again from its source"
         )
+    return as_house_audio(samples_by_channel, rate_hz, f"audio file {str(path)!r}")
+
+
+def as_house_audio(
+    samples_by_channel: npt.NDArray[np.float32], rate_hz: int, name: str
+) -> npt.NDArray[np.float32]:
+    """Turn decoded samples into what the rest of the package wants: mono, float32, 16 kHz.
+
+    Parameters
+    ----------
+    samples_by_channel : ndarray, shape (samples, channels), float32
+        Channels are averaged.
+    rate_hz : int
+        Sample rate; another than 16 kHz is converted by soxr at its "HQ" quality.
+    name : str
+        What a complaint calls the audio.
+
+    Returns
+    -------
+    ndarray, shape (samples,), float32
+
+    Raises
+    ------
+    InputError
+        If there are no samples, or one is NaN or infinite.
+
+    Examples
+    --------
+    >>> as_house_audio(np.full((8_000, 2), [0.5, 0.25], np.float32), 8_000, "this").shape
+    (16000,)
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         samples: npt.NDArray[np.float32] = samples_by_channel.mean(axis=1)
     if not np.isfinite(samples).all():
-        raise InputError(
-            f"audio file {str(path)!r} holds NaN or infinite samples: write it again as 16-bit wav or flac"
-        )
+        raise InputError(f"{name} holds NaN or infinite samples: write it again as 16-bit wav or flac")
     if rate_hz != SAMPLE_RATE:
         samples = soxr.resample(samples, rate_hz, SAMPLE_RATE, quality="HQ")
     if len(samples) == 0:
-        raise _empty(path)
+        raise InputError(f"{name} holds no samples: record or copy it again")
     return samples
 
 
@@ -109,7 +138,7 @@ def audio_seconds(path: str | Path) -> float:
         raise _unreadable(path) from error
     frames, rate_hz = int(header.frames), int(header.samplerate)
     if frames <= 0:
-        raise _empty(path)
+        raise InputError(f"audio file {str(path)!r} holds no samples: record or copy it again")
     if frames >= _UNKNOWN_FRAMES:
         raise InputError(
             f"audio file {str(path)!r} does not tell its length (a streamed recording): "
@@ -131,7 +160,3 @@ def _unreadable(path: str | Path) -> InputError:
         f"audio file {name} cannot be decoded, it is corrupt or not wav, flac, ogg, opus or mp3: "
         "convert it again from its source, for instance by 'ffmpeg -i SOURCE -ar 16000 -ac 1 NEW.wav'"
     )
-
-
-def _empty(path: str | Path) -> InputError:
-    return InputError(f"audio file {str(path)!r} holds no samples: record or copy it again")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hyperconformer import __version__, compare
 from hyperconformer.bench import command as bench
+from hyperconformer.data import command as prepare
 from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
 
@@ -72,6 +73,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
+    "prepare": (prepare.run, prepare.add_arguments, "recordings and their text to checked manifests"),
     "bench": (bench.run, bench.add_arguments, "time and memory of mixers, encoder and training step"),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "doctor": (doctor.run, doctor.add_arguments, "versions, devices, codecs, memory, and what is wrong"),

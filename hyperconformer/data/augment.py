@@ -6,6 +6,7 @@ features happens later for a whole batch: a plan of integers travels between the
 
 import hashlib
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -236,6 +237,73 @@ class SpecAugment:
             return 0, 0
         centre = int(rng.integers(first, last + 1))
         return centre, centre + int(rng.integers(-self.time_warp, self.time_warp + 1))
+
+    def draw_views(
+        self, key: Sequence[int | str], frames: int, n_mels: int = 80, *, views: int = 1
+    ) -> npt.NDArray[np.int64]:
+        """Draw the plans of an utterance that is seen in several ways at once.
+
+        The masks of each view are its own; the warp is the same in all, so that a frame of one view is the
+        same moment in the others.
+
+        Parameters
+        ----------
+        key : sequence of int or str
+            Of chance, see `keyed_rng`; every view but the first adds its number.
+        frames : int
+            Frames of the utterance.
+        n_mels : int
+            Bands of its features.
+        views : int
+            Number of views V.
+
+        Returns
+        -------
+        ndarray, shape (V plan_size,), int64
+            A plan after the other.
+
+        References
+        ----------
+        Yao et al., CR-CTC, arXiv 2410.05101: one warp for both views.
+
+        Examples
+        --------
+        >>> augment = SpecAugment(freq_masks=1, time_masks=0)
+        >>> augment.draw_views((7775, 1, "a"), frames=100, views=2).reshape(2, 4)[:, :2]
+        array([[49, 47],
+               [49, 47]])
+        """
+        numbers: list[tuple[int, ...]] = [(), *((view,) for view in range(1, views))]
+        plans = np.stack([self.draw(keyed_rng(*key, *number), frames, n_mels) for number in numbers])
+        plans[1:, :2] = plans[0, :2]
+        return plans.reshape(-1)
+
+    def apply_views(self, features_bfm: Tensor, lengths_b: Tensor, plans_bp: Tensor) -> Tensor:
+        """Carry out plans of `draw_views`.
+
+        Parameters
+        ----------
+        features_bfm : Tensor, shape (B, F, n_mels)
+        lengths_b : Tensor, shape (B,), long
+        plans_bp : Tensor, shape (B, V plan_size), long
+
+        Returns
+        -------
+        Tensor, shape (V B, F, n_mels)
+            All utterances in the first view, then all in the next.
+
+        Examples
+        --------
+        >>> augment = SpecAugment(time_warp=0, freq_masks=0, time_masks=1)
+        >>> plans_bp = torch.tensor([[0, 0, 1, 1, 0, 0, 2, 1]])
+        >>> augment.apply_views(torch.ones(1, 3, 1), torch.tensor([3]), plans_bp).squeeze(2)
+        tensor([[1., 0., 1.],
+                [1., 1., 0.]])
+        """
+        plans = plans_bp.split(self.plan_size, dim=1)
+        if len(plans) == 1:
+            return self.apply(features_bfm, lengths_b, plans_bp)
+        return torch.cat([self.apply(features_bfm, lengths_b, plan_bp) for plan_bp in plans])
 
     def apply(self, features_bfm: Tensor, lengths_b: Tensor, plans_bp: Tensor) -> Tensor:
         """Carry out the plans of a batch.

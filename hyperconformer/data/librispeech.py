@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hyperconformer.audio import audio_seconds
+from hyperconformer.audio import audio_seconds, read_audio
 from hyperconformer.data.manifest import write_manifest
 from hyperconformer.errors import InputError
 from hyperconformer.types import Utterance
@@ -30,7 +30,12 @@ _HEADER_THREADS = 16
 
 
 def prepare_librispeech(
-    data_folder: Path | None, splits: Sequence[str], manifest_folder: Path, *, progress: bool = True
+    data_folder: Path | None,
+    splits: Sequence[str],
+    manifest_folder: Path,
+    *,
+    decode: bool = False,
+    progress: bool = True,
 ) -> dict[str, Path]:
     """Check splits of LibriSpeech and write a CSV manifest for each; nothing is written if one is faulty.
 
@@ -44,6 +49,8 @@ def prepare_librispeech(
         Names of splits, for instance ``["train-clean-100", "dev-clean"]``.
     manifest_folder : Path
         Where ``<split>.csv`` is written.
+    decode : bool
+        Decode all audio; otherwise only headers are looked at.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -71,14 +78,16 @@ def prepare_librispeech(
     for split in splits:
         if split in utterances_by_split:
             raise InputError(f"split {split!r} is named twice: name it once")
-        utterances_by_split[split] = scan_split(corpus, split, progress=progress)
+        utterances_by_split[split] = scan_split(corpus, split, decode=decode, progress=progress)
     manifests = {split: manifest_folder / f"{split}.csv" for split in utterances_by_split}
     for split, utterances in utterances_by_split.items():
         write_manifest(manifests[split], utterances)
     return manifests
 
 
-def scan_split(data_folder: Path, split: str, *, progress: bool = False) -> list[Utterance]:
+def scan_split(
+    data_folder: Path, split: str, *, decode: bool = False, progress: bool = False
+) -> list[Utterance]:
     r"""List the utterances of one split, having checked that audio and transcripts match one to one.
 
     Parameters
@@ -87,6 +96,8 @@ def scan_split(data_folder: Path, split: str, *, progress: bool = False) -> list
         The folder that holds the splits, or its parent if they lie in ``LibriSpeech/``.
     split : str
         Name of the split, for instance ``dev-clean``.
+    decode : bool
+        Decode all audio; otherwise only headers are looked at.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -129,7 +140,7 @@ def scan_split(data_folder: Path, split: str, *, progress: bool = False) -> list
             "copy or unpack it again"
         )
     rows = [(identity, *found[identity]) for identity in sorted(found)]
-    durations = _durations([audio for _, audio, _ in rows], split if progress else None)
+    durations = _durations([audio for _, audio, _ in rows], split if progress else None, decode)
     return [
         Utterance(identity, seconds, str(audio), speaker=audio.parent.parent.name, words=words)
         for (identity, audio, words), seconds in zip(rows, durations, strict=True)
@@ -253,15 +264,50 @@ def existing_folder(data_folder: Path | None) -> Path:
     return data_folder
 
 
-def _split_folder(data_folder: Path, split: str) -> Path:
-    """Find the folder of a split, or list the splits that are there."""
+def splits_in(data_folder: Path) -> list[str]:
+    r"""List the splits that a folder holds.
+
+    Parameters
+    ----------
+    data_folder : Path
+        The folder that holds the splits, or its parent if they lie in ``LibriSpeech/``.
+
+    Returns
+    -------
+    list of str
+        Sorted names.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     chapter = Path(folder, "dev-tiny", "7", "1")
+    ...     chapter.mkdir(parents=True)
+    ...     _ = (chapter / "7-1.trans.txt").write_text("7-1-0000 YES\n")
+    ...     splits_in(Path(folder))
+    ['dev-tiny']
+    """
+    folders = _candidates(existing_folder(data_folder))
+    return sorted({folder.name for folder in folders if any(folder.glob("*/*/*.trans.txt"))})
+
+
+def _candidates(data_folder: Path) -> list[Path]:
     # Absolute, so that a manifest can be used from another working directory.
     roots = [data_folder.absolute(), data_folder.absolute() / "LibriSpeech"]
-    folders = [folder for root in roots for folder in _subfolders(root)]
-    for folder in folders:
+    return [folder for root in roots for folder in _subfolders(root)]
+
+
+def _split_folder(data_folder: Path, split: str) -> Path:
+    """Find the folder of a split, or list the splits that are there."""
+    for folder in _candidates(data_folder):
         if folder.name == split:
             return folder
-    present = sorted({folder.name for folder in folders if any(folder.glob("*/*/*.trans.txt"))})
+    present = splits_in(data_folder)
     close = difflib.get_close_matches(split, present, n=1)
     guess = f" (did you mean {close[0]!r}?)" if close else ""
     raise InputError(
@@ -270,10 +316,15 @@ def _split_folder(data_folder: Path, split: str) -> Path:
     )
 
 
-def _durations(paths: Sequence[Path], title: str | None) -> list[float]:
+def _decoded_seconds(path: Path) -> float:
+    read_audio(path)
+    return audio_seconds(path)
+
+
+def _durations(paths: Sequence[Path], title: str | None, decode: bool) -> list[float]:
     """Read the durations of many files, in seconds, showing a progress bar with a title unless it is None."""
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        durations = pool.map(audio_seconds, paths)
+        durations = pool.map(_decoded_seconds if decode else audio_seconds, paths)
         # disable=None: no bar unless standard error is a terminal, so that logs stay clean.
         hidden = True if title is None else None
         return list(tqdm(durations, desc=title, total=len(paths), unit="file", disable=hidden))

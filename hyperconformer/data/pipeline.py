@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hyperconformer.audio import read_audio
-from hyperconformer.constants import BEGIN, BLANK, END
-from hyperconformer.data.augment import SpecAugment, change_speed, keyed_rng
+from hyperconformer.constants import BEGIN, BLANK, END, SAMPLE_RATE
+from hyperconformer.data.augment import SpecAugment, change_speed
 from hyperconformer.data.sampler import BatchSampler, Draw
 from hyperconformer.errors import InputError
 from hyperconformer.features import frames_of
@@ -31,7 +31,7 @@ class Example(NamedTuple):
     samples : array, shape (S,), float32
     tokens : list of int
     plan : array, shape (P,), int64
-        SpecAugment's masks; empty without augmentation.
+        SpecAugment's masks, view after view; empty without augmentation.
 
     Examples
     --------
@@ -60,12 +60,16 @@ class Batch:
         Tokens of the reference, zero beyond its end.
     token_lengths_b : Tensor, shape (B,), long
     plans_bp : Tensor, shape (B, P), long
-        SpecAugment's masks; P = 0 without augmentation.
+        SpecAugment's masks, view after view; P = 0 without augmentation.
+    faults : tuple of str
+        What is wrong with utterances that could not be read and are not in the batch.
 
     Examples
     --------
     >>> words = Utterance("a", 0.1, "a.flac", "1", "HI")
     >>> batch = collate([Example(words, np.zeros(1600, np.float32), [5, 6], np.zeros(0, np.int64))])
+    >>> batch.names, batch.audio_seconds
+    (('a',), 0.1)
     >>> batch.decoder_input(), batch.decoder_target()
     (tensor([[1, 5, 6]]), tensor([[5, 6, 2]]))
     """
@@ -76,6 +80,17 @@ class Batch:
     tokens_bl: Tensor
     token_lengths_b: Tensor
     plans_bp: Tensor
+    faults: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of the utterances."""
+        return tuple(utterance.id for utterance in self.utterances)
+
+    @property
+    def audio_seconds(self) -> float:
+        """Their audio, without padding."""
+        return int(self.lengths_b.sum()) / SAMPLE_RATE
 
     def to(self, device: str | torch.device) -> "Batch":
         """Move the tensors."""
@@ -113,6 +128,8 @@ class SpeechDataset(Dataset[Example | InputError]):
         None for validation and test.
     n_mels : int
         Bands of the features that the masks are for.
+    views : int
+        Ways to mask each utterance.
 
     Examples
     --------
@@ -128,9 +145,10 @@ class SpeechDataset(Dataset[Example | InputError]):
         seed: int = 0,
         augment: SpecAugment | None = None,
         n_mels: int = 80,
+        views: int = 1,
     ) -> None:
         self.utterances, self.tokenizer = list(utterances), tokenizer
-        self.seed, self.augment, self.n_mels = seed, augment, n_mels
+        self.seed, self.augment, self.n_mels, self.views = seed, augment, n_mels, views
 
     def __len__(self) -> int:
         """Number of utterances."""
@@ -145,23 +163,25 @@ class SpeechDataset(Dataset[Example | InputError]):
             return error
         plan = np.zeros(0, dtype=np.int64)
         if self.augment is not None:
-            rng = keyed_rng(self.seed, "masks", draw.epoch, utterance.id)
-            plan = self.augment.draw(rng, frames_of(len(samples)), self.n_mels)
+            key = self.seed, "masks", draw.epoch, utterance.id
+            frames = frames_of(len(samples))
+            plan = self.augment.draw_views(key, frames, self.n_mels, views=self.views)
         # A character that the training text lacked encodes to the blank, which no target may hold.
         tokens = [token for token in self.tokenizer.encode(utterance.words) if token != BLANK]
         return Example(utterance, samples, tokens, plan)
 
 
 def _pad(rows: Sequence[Tensor]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True) if rows else torch.zeros(0, 0)
 
 
-def collate(examples: Sequence[Example]) -> Batch:
+def collate(items: Sequence[Example | InputError]) -> Batch:
     """Pad examples to a batch.
 
     Parameters
     ----------
-    examples : sequence of Example
+    items : sequence of Example or InputError
+        The errors of utterances that could not be read become the batch's ``faults``.
 
     Returns
     -------
@@ -175,18 +195,26 @@ def collate(examples: Sequence[Example]) -> Batch:
     tensor([[1., 0., 0.],
             [1., 1., 1.]])
     """
+    examples = [item for item in items if not isinstance(item, InputError)]
+    plans = [torch.from_numpy(example.plan) for example in examples]
     return Batch(
         utterances=tuple(example.utterance for example in examples),
         samples_bs=_pad([torch.from_numpy(example.samples) for example in examples]),
         lengths_b=torch.tensor([len(example.samples) for example in examples]),
         tokens_bl=_pad([torch.tensor(example.tokens, dtype=torch.long) for example in examples]),
         token_lengths_b=torch.tensor([len(example.tokens) for example in examples]),
-        plans_bp=torch.from_numpy(np.stack([example.plan for example in examples])),
+        plans_bp=torch.stack(plans) if plans else torch.zeros(0, 0, dtype=torch.long),
+        faults=tuple(str(item) for item in items if isinstance(item, InputError)),
     )
 
 
 class Loader(DataLoader[Example | InputError]):
     """A DataLoader whose workers report bad input in one line, without a traceback of their own.
+
+    Attributes
+    ----------
+    strict : bool
+        Whether audio that cannot be read ends the iteration; else it is left to who takes the batches.
 
     Examples
     --------
@@ -197,23 +225,25 @@ class Loader(DataLoader[Example | InputError]):
     hyperconformer.errors.InputError: ...no.wav...
     """
 
+    strict = True
+
+    @property
+    def steps(self) -> BatchSampler:
+        """What plans the batches."""
+        return cast(BatchSampler, self.batch_sampler)
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # the collate function makes batches
         """Yield batches."""
-        for batch in super().__iter__():
-            if isinstance(batch, InputError):
-                raise batch
-            yield cast(Batch, batch)
+        for item in super().__iter__():
+            batch = cast(Batch, item)
+            if self.strict and batch.faults:
+                raise InputError(batch.faults[0])
+            yield batch
 
 
-def _collate_or_fault(examples: Sequence[Example | InputError]) -> Batch | InputError:
-    """Pad examples, or hand on the first fault among them."""
-    for example in examples:
-        if isinstance(example, InputError):
-            return example
-    return collate(cast(Sequence[Example], examples))
-
-
-def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: int = 0) -> Loader:
+def make_loader(
+    dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: int = 0, strict: bool = True
+) -> Loader:
     """Batches of a data set in a sampler's order.
 
     Parameters
@@ -222,6 +252,8 @@ def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: i
     sampler : BatchSampler
     num_workers : int
         Reading processes beside the training; 0 reads in between.
+    strict : bool
+        End at the first audio that cannot be read.
 
     Returns
     -------
@@ -233,11 +265,14 @@ def make_loader(dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: i
     >>> len(make_loader(SpeechDataset([], tokenizer=None), BatchSampler([], max_batch_seconds=1)))
     0
     """
-    return Loader(
+    loader = Loader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=_collate_or_fault,
+        collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if num_workers else None,
     )
+    loader.strict = strict
+    return loader

@@ -1,5 +1,6 @@
 """From samples to the log-probabilities of two heads: the whole recogniser as one module."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ class Outputs(NamedTuple):
         Decoder logits of the next token.
     lengths_b : Tensor, shape (B,)
         Valid encoder frames.
+    inter_ctc : tuple of Tensor, each of shape (B, T, V)
+        CTC logits of layers on the way.
 
     Examples
     --------
@@ -34,6 +37,7 @@ class Outputs(NamedTuple):
     ctc_btv: Tensor
     attention_blv: Tensor
     lengths_b: Tensor
+    inter_ctc: tuple[Tensor, ...] = ()
 
 
 class ASR(nn.Module):
@@ -91,11 +95,19 @@ class ASR(nn.Module):
 
     def encode_features(self, features_bfm: Tensor, frames_b: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, F, M) and their frames (B,) -> encoder output (B, T, D) and its frames (B,)."""
+        memory_btd, lengths_b, _ = self._encode(features_bfm, frames_b, ())
+        return memory_btd, lengths_b
+
+    def _encode(
+        self, features_bfm: Tensor, frames_b: Tensor, taps: Collection[int]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         x_btd, lengths_b = self.front_end(features_bfm, frames_b)
         padding = padding_mask(lengths_b, x_btd.shape[1])
         # Looking costs nothing here; elsewhere it would wait for the device.
         looks = x_btd.device.type == "cpu" and not torch.compiler.is_compiling()
-        return self.encoder(x_btd, None if looks and not padding.any() else padding), lengths_b
+        whole = looks and not padding.any()
+        memory_btd, tapped = self.encoder.tapped(x_btd, None if whole else padding, taps)
+        return memory_btd, lengths_b, tapped
 
     def encode(self, samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, S) and their number (B,) -> encoder output (B, T, D) and its padding (B, T)."""
@@ -107,11 +119,22 @@ class ASR(nn.Module):
         logits: Tensor = self.ctc_head(memory_btd)
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
 
-    def forward(self, features_bfm: Tensor, frames_b: Tensor, tokens_bl: Tensor) -> Outputs:
-        """Features and the tokens so far (begin symbol first) -> logits of both heads."""
-        memory_btd, lengths_b = self.encode_features(features_bfm, frames_b)
+    def forward(
+        self, features_bfm: Tensor, frames_b: Tensor, tokens_bl: Tensor, taps: Collection[int] = ()
+    ) -> Outputs:
+        """Features and the tokens so far (begin symbol first) -> logits of both heads.
+
+        The encoder layers that ``taps`` names, the first one is 1, are read through the final norm and the
+        CTC head too.
+        """
+        memory_btd, lengths_b, tapped = self._encode(features_bfm, frames_b, taps)
         padding = padding_mask(lengths_b, memory_btd.shape[1])
-        return Outputs(self.ctc_head(memory_btd), self.decoder(tokens_bl, memory_btd, padding), lengths_b)
+        return Outputs(
+            self.ctc_head(memory_btd),
+            self.decoder(tokens_bl, memory_btd, padding),
+            lengths_b,
+            tuple(self.ctc_head(x_btd) for x_btd in tapped),
+        )
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The Conformer encoder with its token mixer as a parameter."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -117,6 +117,15 @@ class Encoder(nn.Module):
 
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D), zero at padded frames."""
-        for layer in self.layers:
+        return self.tapped(x_btd, padding, ())[0]
+
+    def tapped(
+        self, x_btd: Tensor, padding: Tensor | None, taps: Collection[int]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What ``forward`` returns, and behind the final norm what the layers of ``taps`` (from 1) return."""
+        seen = []
+        for number, layer in enumerate(self.layers, start=1):
             x_btd = layer(x_btd, padding)
-        return zero_padding(self.norm(x_btd), padding)
+            if number in taps:
+                seen.append(zero_padding(self.norm(x_btd), padding))
+        return zero_padding(self.norm(x_btd), padding), tuple(seen)

@@ -2,10 +2,12 @@
 
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from hyperconformer.errors import InputError
 
+# int | str makes the one, int | Literal[...] the other.
+_UNIONS = (types.UnionType, Union)
 _NAMES = {
     int: "a whole number",
     float: "a number",
@@ -48,7 +50,7 @@ def _fits(value: Any, hint: Any) -> bool:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return value in arguments
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return any(_fits(value, argument) for argument in arguments)
     if origin in (list, tuple):
         length = len(value) == len(arguments) if origin is tuple and isinstance(value, list | tuple) else True
@@ -64,7 +66,7 @@ def _expected(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return "one of " + ", ".join(map(str, arguments))
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return " or ".join(map(_expected, arguments))
     if origin in (list, tuple):
         count = f" of {len(arguments)}" if origin is tuple else ""

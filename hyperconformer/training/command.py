@@ -10,8 +10,8 @@ from ruamel.yaml.error import YAMLError
 from hyperconformer.errors import InputError
 from hyperconformer.training.checks import check_type
 
-# What the command line takes beside the YAML's own keys, and SpeechBrain's Brain acts on.
-Precision = Literal["fp32", "bf16", "fp16"]
+# What the command line takes beside the YAML's own keys.
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 RUN_OPTIONS = {
     "device": str,
     "precision": Precision,
@@ -21,7 +21,7 @@ RUN_OPTIONS = {
     "debug_epochs": int,
     "test_only": bool,
     "noprogressbar": bool,
-    "max_grad_norm": float,
+    "compile": bool,
 }
 
 
@@ -35,7 +35,7 @@ class CommandLine:
     overrides : dict
         Values for the YAML's keys.
     run_options : dict
-        Options of SpeechBrain's Brain.
+        Options of the run, most of them of SpeechBrain's Brain.
 
     Examples
     --------

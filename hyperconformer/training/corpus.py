@@ -2,29 +2,25 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyperconformer.constants import SAMPLE_RATE
+from hyperconformer.data.archives import ARCHIVES
 from hyperconformer.data.augment import sped_up_samples
 from hyperconformer.data.librispeech import existing_folder, hold_out, prepare_librispeech
-from hyperconformer.data.manifest import read_manifest
+from hyperconformer.data.manifest import read_manifest, write_manifest
 from hyperconformer.data.mini import prepare_mini
 from hyperconformer.errors import InputError
 from hyperconformer.features import frames_of
 from hyperconformer.nn.subsampling import subsampled
 from hyperconformer.text import Tokenizer, train_tokenizer
+from hyperconformer.training import distributed
 from hyperconformer.training.objectives import ctc_frames_needed
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
 
 logger = logging.getLogger(__name__)
-
-LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
-LIBRISPEECH = {
-    *("train-clean-100", "train-clean-360", "train-other-500"),
-    *("dev-clean", "dev-other", "test-clean", "test-other"),
-}
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
     hparams_file : str
         The recipe.
     splits : sequence of str
-        What it needs of LibriSpeech.
+        What it needs.
 
     Returns
     -------
@@ -87,17 +83,18 @@ def ways_to_data(hparams_file: str, splits: Sequence[str]) -> str:
     >>> print(ways_to_data("x.yaml", ["dev-clean", "test-clean"]))
     Ways to go on:
       a copy you have:  python train.py x.yaml --data_folder=/path/to/data
-      download one:     mkdir -p data && for s in dev-clean test-clean; do curl -L \
-https://www.openslr.org/resources/12/$s.tar.gz | tar -xz -C data; done && \
-python train.py x.yaml --data_folder=data/LibriSpeech
+      download it:      hyperconformer prepare librispeech --data_folder data/LibriSpeech --download \
+--splits dev-clean test-clean && python train.py x.yaml --data_folder=data/LibriSpeech
       needs no data:    python train.py hparams/mini.yaml
     """
     train = f"python train.py {hparams_file} --data_folder"
     ways = [f"  a copy you have:  {train}=/path/to/data"]
-    if set(splits) <= LIBRISPEECH:
-        fetch = f"curl -L {LIBRISPEECH_URL}/$s.tar.gz | tar -xz -C data"
-        loop = f"mkdir -p data && for s in {' '.join(splits)}; do {fetch}; done"
-        ways.append(f"  download one:     {loop} && {train}=data/LibriSpeech")
+    if set(splits) <= set(ARCHIVES):
+        fetch = "hyperconformer prepare librispeech --data_folder data/LibriSpeech --download --splits"
+        ways.append(f"  download it:      {fetch} {' '.join(splits)} && {train}=data/LibriSpeech")
+    else:
+        prepare = "hyperconformer prepare custom SOURCE --output data/mine --split NAME"
+        ways.append(f"  other speech:     {prepare}, and {train}=data/mine --corpus=manifests")
     ways.append("  needs no data:    python train.py hparams/mini.yaml")
     return "\n".join(["Ways to go on:", *ways])
 
@@ -134,19 +131,71 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
         raise InputError("train_splits and test_splits need a split each: see the folders in data_folder")
     names = [*settings.train_splits, *settings.dev_splits, *settings.test_splits]
     data_folder = None if settings.data_folder is None else Path(settings.data_folder)
-    if settings.corpus == "mini" and data_folder is not None:
-        prepare_mini(data_folder, progress=progress)
-    try:
-        existing_folder(data_folder)
-    except InputError as error:
-        raise InputError(f"{error}. {ways_to_data(hparams_file, names)}") from error
-    manifests = prepare_librispeech(data_folder, names, settings.folder / "manifests", progress=progress)
-    found = {name: read_manifest(path) for name, path in manifests.items()}
+    folder = settings.folder / "manifests"
+    with distributed.main_first() as main:
+        if main and settings.corpus == "mini" and data_folder is not None:
+            prepare_mini(data_folder, progress=progress)
+        try:
+            data_folder = existing_folder(data_folder)
+        except InputError as error:
+            raise InputError(f"{error}. {ways_to_data(hparams_file, names)}") from error
+        if main and settings.corpus == "manifests":
+            copy_manifests(data_folder, names, folder)
+        elif main:
+            prepare_librispeech(data_folder, names, folder, progress=progress)
+    found = {name: read_manifest(folder / f"{name}.csv") for name in names}
     train = [utterance for name in settings.train_splits for utterance in found[name]]
     valid = [utterance for name in settings.dev_splits for utterance in found[name]]
     if not settings.dev_splits:
         train, valid = hold_out(train)
     return Splits(train, valid, {name: found[name] for name in settings.test_splits})
+
+
+def copy_manifests(data_folder: Path, splits: Sequence[str], manifest_folder: Path) -> dict[str, Path]:
+    """Check prepared manifests and copy them to the run, with absolute paths.
+
+    Parameters
+    ----------
+    data_folder : Path
+        Holds ``<split>.csv``; audio paths in it that are not absolute begin there.
+    splits : sequence of str
+        Names of splits.
+    manifest_folder : Path
+        Where ``<split>.csv`` is written.
+
+    Returns
+    -------
+    dict of str to Path
+        The copy of each split's manifest.
+
+    Raises
+    ------
+    InputError
+        If a manifest is missing, faulty or empty, or names audio that is not there.
+
+    Examples
+    --------
+    >>> copy_manifests(Path("/nowhere"), ["train"], Path("copies"))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: manifest '/nowhere/train.csv' cannot be read ...
+    """
+    root = data_folder.absolute()
+    found = {}
+    for split in splits:
+        manifest = data_folder / f"{split}.csv"
+        rows = [replace(row, path=str(root / row.path)) for row in read_manifest(manifest)]
+        if not rows:
+            raise InputError(f"manifest {str(manifest)!r} has no utterances: prepare it again")
+        if missing := [row for row in rows if not Path(row.path).is_file()]:
+            raise InputError(
+                f"manifest {str(manifest)!r} names {len(missing)} audio files of {len(rows)} that are gone, "
+                f"e.g. {missing[0].path!r}: mount their disk, or prepare it again"
+            )
+        found[split] = rows
+    for split, rows in found.items():
+        write_manifest(manifest_folder / f"{split}.csv", rows)
+    return {split: manifest_folder / f"{split}.csv" for split in found}
 
 
 def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
@@ -173,12 +222,13 @@ def make_tokenizer(settings: Settings, train: Sequence[Utterance]) -> Tokenizer:
     """
     path = settings.folder / "save" / "tokenizer.model"
     width = settings.model.output_neurons
-    if path.is_file() and any(path.parent.glob("CKPT*")):
-        tokenizer = Tokenizer.load(path)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        words = (utterance.words for utterance in train)
-        tokenizer = train_tokenizer(words, path, output_neurons=width, model_type=settings.token_type)
+    with distributed.main_first() as main:
+        if not main or (path.is_file() and any(path.parent.glob("CKPT*"))):
+            tokenizer = Tokenizer.load(path)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            words = (utterance.words for utterance in train)
+            tokenizer = train_tokenizer(words, path, output_neurons=width, model_type=settings.token_type)
     if tokenizer.size > width:
         raise InputError(
             f"tokenizer '{path}' has {tokenizer.size} pieces but output_neurons is {width}: delete it"

@@ -5,9 +5,12 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -16,7 +19,9 @@ from speechbrain.utils.logger import setup_logging
 
 from hyperconformer.errors import InputError
 from hyperconformer.provenance import commit, processor
-from hyperconformer.training.settings import Settings, load_settings
+from hyperconformer.training import distributed
+from hyperconformer.training.recipe import build_settings, read_recipe
+from hyperconformer.training.run_settings import RunSettings
 
 HYPERPARAMS = "hyperparams.yaml"
 
@@ -27,7 +32,14 @@ FREE = {
     "test_splits",
     "number_of_epochs",
     "num_workers",
+    "grad_accumulation_factor",
+    "nonfinite_patience",
+    "max_unreadable",
+    "ckpt_interval_steps",
+    "keep_recent",
     "average_checkpoints",
+    "log_interval_steps",
+    "wandb",
     "decode",
     "beam_size",
     "ctc_weight_decode",
@@ -36,12 +48,12 @@ FREE = {
 }
 
 
-def open_folder(settings: Settings) -> None:
-    """Make a run's folder, or go on in it, and write down what is run and on what.
+def open_folder(settings: RunSettings) -> None:
+    """Make a run's folder, or go on in it, and start its log; the other processes only speak of faults.
 
     Parameters
     ----------
-    settings : Settings
+    settings : RunSettings
 
     Raises
     ------
@@ -50,6 +62,7 @@ def open_folder(settings: Settings) -> None:
 
     Examples
     --------
+    >>> from hyperconformer.training.settings import load_settings
     >>> settings = load_settings("hparams/mini.yaml", {"output_folder": "/proc/run"})
     >>> open_folder(settings)
     Traceback (most recent call last):
@@ -57,14 +70,43 @@ def open_folder(settings: Settings) -> None:
     hyperconformer.errors.InputError: output_folder '/proc/run' cannot be written (...): choose another
     """
     check_same_run(settings)
-    try:
+    if not distributed.is_main():
+        logging.getLogger().setLevel(logging.WARNING)
+        return
+    with _writing(settings):
         settings.folder.mkdir(parents=True, exist_ok=True)
         _start_log(settings.folder / "log.txt")
-        with (settings.folder / HYPERPARAMS).open("w", encoding="utf-8") as stream:
-            YAML().dump(settings.plain(), stream)
         facts = {**environment(), **versions()}
         lines = "".join(f"{name}: {fact}\n" for name, fact in facts.items())
         (settings.folder / "env.log").write_text(lines, encoding="utf-8")
+
+
+def record_settings(settings: RunSettings) -> None:
+    """Write down every setting; the file is itself a recipe that runs.
+
+    Parameters
+    ----------
+    settings : RunSettings
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     settings = load_settings("hparams/mini.yaml", {"output_folder": folder})
+    ...     record_settings(settings)
+    ...     load_settings(f"{folder}/hyperparams.yaml", {}) == settings
+    True
+    """
+    if distributed.is_main():
+        with _writing(settings), (settings.folder / HYPERPARAMS).open("w", encoding="utf-8") as stream:
+            YAML().dump(settings.plain(), stream)
+
+
+@contextmanager
+def _writing(settings: RunSettings) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(
@@ -72,12 +114,35 @@ def open_folder(settings: Settings) -> None:
         ) from error
 
 
-def check_same_run(settings: Settings) -> None:
+def trained_with(settings: RunSettings) -> dict[str, Any]:
+    """The settings that the checkpoints in a run's folder were trained with; empty where there are none.
+
+    Parameters
+    ----------
+    settings : RunSettings
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> trained_with(load_settings("hparams/mini.yaml", {"output_folder": "/no/such/run"}))
+    {}
+    """
+    record = settings.folder / HYPERPARAMS
+    if not record.is_file() or not any((settings.folder / "save").glob("CKPT*")):
+        return {}
+    return build_settings(type(settings), read_recipe(str(record), {}), str(record)).plain()
+
+
+def check_same_run(settings: RunSettings) -> None:
     """Refuse to go on with checkpoints that were trained with other settings.
 
     Parameters
     ----------
-    settings : Settings
+    settings : RunSettings
 
     Raises
     ------
@@ -86,13 +151,11 @@ def check_same_run(settings: Settings) -> None:
 
     Examples
     --------
+    >>> from hyperconformer.training.settings import load_settings
     >>> check_same_run(load_settings("hparams/mini.yaml", {"output_folder": "/no/such/run"}))
     """
-    record = settings.folder / HYPERPARAMS
-    if not record.is_file() or not any((settings.folder / "save").glob("CKPT*")):
-        return
-    before, now = load_settings(str(record), {}).plain(), settings.plain()
-    for key, value in before.items():
+    now = settings.plain()
+    for key, value in trained_with(settings).items():
         if key not in FREE and now[key] != value:
             raise InputError(
                 f"'{settings.folder}' was trained with {key}={value!r}, not {now[key]!r}: "

@@ -1,6 +1,7 @@
 """The training log: a line an epoch, in the file and in the form that SpeechBrain's recipes use."""
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +14,16 @@ def _short(value: float | None) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _epoch(line: str) -> int:
+    found = re.match(r"epoch: (\d+)", line)
+    return int(found[1]) if found else 0
+
+
 def log_epoch(path: Path, run: Statistics, *, train: Statistics, valid: Statistics) -> str:
     """Append an epoch to the log, and show it.
+
+    Lines of this epoch and of later ones, left by a run that was killed before it kept what they tell of,
+    are replaced.
 
     Parameters
     ----------
@@ -40,7 +49,10 @@ def log_epoch(path: Path, run: Statistics, *, train: Statistics, valid: Statisti
         ", ".join(f"{stage}{name}: {_short(value)}" for name, value in statistics.items())
         for stage, statistics in stages
     )
-    with path.open("a", encoding="utf-8") as log:
-        print(line, file=log)
+    before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [row for row in before if _epoch(row) < int(run.get("epoch") or 0)]
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text("\n".join([*kept, line, ""]), encoding="utf-8")
+    draft.replace(path)
     logger.info(line)
     return line

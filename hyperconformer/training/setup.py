@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from speechbrain.utils.distributed import infer_device
 
 from hyperconformer.data.pipeline import Loader, SpeechDataset, make_loader
-from hyperconformer.data.sampler import BatchSampler
+from hyperconformer.data.sampler import BatchSampler, Share
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
 from hyperconformer.features import FeatureStatistics
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
+from hyperconformer.training import distributed
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
 
@@ -23,7 +23,7 @@ STATISTICS_UTTERANCES = 1000
 
 
 def training_loader(train: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings) -> Loader:
-    """Load augmented training batches, in a new order every epoch.
+    """Load this process's share of augmented training batches, in a new order every epoch.
 
     Parameters
     ----------
@@ -45,18 +45,33 @@ def training_loader(train: Sequence[Utterance], tokenizer: Tokenizer, settings: 
     ((95, 100, 105), True)
     """
     dataset = SpeechDataset(
-        train, tokenizer, seed=settings.seed, augment=settings.augment, n_mels=settings.model.n_mels
+        train,
+        tokenizer,
+        seed=settings.seed,
+        augment=settings.augment,
+        n_mels=settings.model.n_mels,
+        views=settings.views,
     )
     sampler = BatchSampler(
         [utterance.seconds for utterance in train],
-        max_batch_seconds=settings.max_batch_length,
+        max_batch_seconds=settings.batch_seconds / settings.views,
+        tokens=[len(tokenizer.encode(utterance.words)) for utterance in train],
+        max_batch_tokens=settings.max_batch_tokens / settings.views,
         seed=settings.seed,
         speeds=settings.speeds,
+        share=_share(settings),
     )
-    return make_loader(dataset, sampler, num_workers=_workers(settings))
+    return make_loader(dataset, sampler, num_workers=_workers(settings), strict=False)
 
 
-def plain_loader(utterances: Sequence[Utterance], tokenizer: Tokenizer, settings: Settings) -> Loader:
+def plain_loader(
+    utterances: Sequence[Utterance],
+    tokenizer: Tokenizer,
+    settings: Settings,
+    *,
+    shared: bool = True,
+    strict: bool = True,
+) -> Loader:
     """Load batches as they were recorded, from long to short.
 
     Parameters
@@ -64,6 +79,10 @@ def plain_loader(utterances: Sequence[Utterance], tokenizer: Tokenizer, settings
     utterances : sequence of Utterance
     tokenizer : Tokenizer
     settings : Settings
+    shared : bool
+        Load this process's share of every batch only.
+    strict : bool
+        End at the first audio that cannot be read.
 
     Returns
     -------
@@ -78,8 +97,14 @@ def plain_loader(utterances: Sequence[Utterance], tokenizer: Tokenizer, settings
     ((100,), None)
     """
     seconds = [utterance.seconds for utterance in utterances]
-    sampler = BatchSampler(seconds, max_batch_seconds=settings.max_batch_length, shuffle=False)
-    return make_loader(SpeechDataset(utterances, tokenizer), sampler, num_workers=_workers(settings))
+    share = _share(settings) if shared else Share()
+    sampler = BatchSampler(seconds, max_batch_seconds=settings.batch_seconds, shuffle=False, share=share)
+    dataset = SpeechDataset(utterances, tokenizer)
+    return make_loader(dataset, sampler, num_workers=_workers(settings), strict=strict)
+
+
+def _share(settings: Settings) -> Share:
+    return Share(distributed.rank(), distributed.world(), settings.grad_accumulation_factor)
 
 
 def _workers(settings: Settings) -> int:
@@ -104,17 +129,23 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def check_hardware(run_options: Mapping[str, Any]) -> None:
-    """Refuse a device that is not there, and a precision that it cannot do.
+def check_hardware(run_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Find this process's device, join the others that torchrun started, and settle the precision.
 
     Parameters
     ----------
     run_options : mapping
-        From the command line.
+        From the command line; precision ``auto``, the default, is bf16 where a GPU has it.
+
+    Returns
+    -------
+    dict
+        The same, with device and precisions decided.
 
     Raises
     ------
     InputError
+        If the device is not there, or cannot do the precision.
 
     Examples
     --------
@@ -122,12 +153,20 @@ def check_hardware(run_options: Mapping[str, Any]) -> None:
     Traceback (most recent call last):
         ...
     hyperconformer.errors.InputError: fp16 needs a GPU: use --precision=bf16, or --device=cuda
+    >>> check_hardware({"device": "cpu"})
+    {'device': 'cpu', 'precision': 'fp32', 'eval_precision': 'fp32'}
     """
-    if "RANK" in os.environ:
-        raise InputError("several processes (torchrun) are not supported yet: run train.py with python alone")
-    kind = check_device(run_options.get("device") or infer_device())
-    if kind == "cpu" and "fp16" in (run_options.get("precision"), run_options.get("eval_precision")):
+    asked = run_options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = check_device(asked)
+    device = distributed.join(kind) or asked
+    best = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    precisions = {
+        name: best if (value := run_options.get(name, "auto")) == "auto" else value
+        for name in ("precision", "eval_precision")
+    }
+    if kind == "cpu" and "fp16" in precisions.values():
         raise InputError("fp16 needs a GPU: use --precision=bf16, or --device=cuda")
+    return {**run_options, "device": device, **precisions}
 
 
 def make_model(settings: Settings) -> ASR:
@@ -192,7 +231,10 @@ def measure_features(
     """
     chosen = random.Random(settings.seed).sample(list(train), min(STATISTICS_UTTERANCES, len(train)))
     statistics = FeatureStatistics(settings.model.n_mels)
-    for batch in plain_loader(chosen, tokenizer, settings):
+    strict = settings.max_unreadable == 0
+    for batch in plain_loader(chosen, tokenizer, settings, shared=False, strict=strict):
+        if not batch.names:
+            continue
         batch = batch.to(model.normalizer.mean.device)
         statistics.update(*model.log_mel(batch.samples_bs, batch.lengths_b))
     model.normalizer.set_statistics(statistics.mean.float(), statistics.std.float())

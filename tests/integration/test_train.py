@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_a_number_poisons_nothing(run, monkeypatch: pytest.Mo
     def poisoned(*arguments, **options):
         loss = joint_loss(*arguments, **options)
         calls.append(1)
-        return replace(loss, ctc_b=loss.ctc_b * torch.nan) if len(calls) == 2 else loss
+        return replace(loss, total_b=loss.total_b * torch.nan) if len(calls) == 2 else loss
 
     monkeypatch.setattr("hyperconformer.training.brain.joint_loss", poisoned)
     model, _ = load_bundle(run() / "model")
@@ -153,7 +153,7 @@ def test_debug_runs_every_mixer_in_half_precision(run, mixer: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--test_only"], "no checkpoint in .* train first"),
+        (["--test_only"], "no checkpoint to test: train first"),
         (["--output_neurons=5"], "output_neurons 5 is too small"),
         (["--train_splits=[train-tinny]"], "train-tinny.*train-tiny"),
         (["--test_splits=[]"], "train_splits and test_splits need a split each"),

@@ -90,9 +90,14 @@ def test_logits_losses_and_greedy_search(mixer: str, samples: list[int], count: 
 
     def run(part: Batch):
         features, frames = model.features(part.samples_bs.double(), part.lengths_b)
-        outputs = model(features, frames, part.decoder_input())
+        outputs = model(features, frames, part.decoder_input(), (1,))
         loss = joint_loss(
-            outputs, part.tokens_bl, part.token_lengths_b, part.decoder_target(), ctc_weight=0.3
+            outputs,
+            part.tokens_bl,
+            part.token_lengths_b,
+            part.decoder_target(),
+            ctc_weight=0.3,
+            inter_ctc_weight=0.4,
         )
         memory, lengths = model.encode_features(features, frames)
         padding = padding_mask(lengths, memory.shape[1])
@@ -107,6 +112,7 @@ def test_logits_losses_and_greedy_search(mixer: str, samples: list[int], count: 
         alone, alone_loss, alone_hypotheses = run(one)
         frames = int(alone.lengths_b[0])
         torch.testing.assert_close(outputs.ctc_btv[row, :frames], alone.ctc_btv[0])
+        torch.testing.assert_close(outputs.inter_ctc[0][row, :frames], alone.inter_ctc[0][0])
         torch.testing.assert_close(outputs.attention_blv[row, : tokens + 1], alone.attention_blv[0])
         torch.testing.assert_close(loss.total_b[row], alone_loss.total_b[0])
         assert hypotheses[row].tokens == alone_hypotheses[0].tokens

@@ -189,7 +189,8 @@ def test_seconds_of_bad_files_are_input_errors(tmp_path: Path, name: str, make: 
 
 def test_audio_and_data_do_not_import_torch() -> None:
     code = (
-        "import sys, hyperconformer.audio, hyperconformer.data.manifest, hyperconformer.data.librispeech; "
+        "import sys, hyperconformer.audio, hyperconformer.data.manifest, hyperconformer.data.librispeech, "
+        "hyperconformer.data.custom, hyperconformer.data.archives, hyperconformer.data.summary; "
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

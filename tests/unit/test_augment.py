@@ -91,6 +91,32 @@ def test_a_warp_keeps_both_ends_and_moves_its_centre() -> None:
     assert (warped.diff() > 0).all()
 
 
+def test_views_share_the_warp_and_differ_in_the_masks() -> None:
+    augment = SpecAugment()
+    size = augment.plan_size
+    key = 7775, 3, "a"
+    plans = augment.draw_views(key, 400, 80, views=3).reshape(3, size)
+    assert np.array_equal(plans[0], augment.draw(keyed_rng(*key), 400, 80))
+    assert np.array_equal(augment.draw_views(key, 400, 80), plans[0])
+    assert np.array_equal(plans[1, 2:], augment.draw(keyed_rng(*key, 1), 400, 80)[2:])
+    assert (plans[:, :2] == plans[0, :2]).all() and plans[0, 0] != plans[0, 1]
+    assert len({tuple(plan) for plan in plans}) == 3
+
+
+def test_views_are_applied_one_after_the_other() -> None:
+    augment = SpecAugment()
+    lengths = torch.tensor([60, 41])
+    features = torch.randn(2, 60, 80)
+    plans = torch.from_numpy(
+        np.stack([augment.draw_views((n,), int(length), 80, views=2) for n, length in enumerate(lengths)])
+    )
+    both = augment.apply_views(features, lengths, plans)
+    for view in range(2):
+        own = plans[:, view * augment.plan_size : (view + 1) * augment.plan_size]
+        assert torch.equal(both[2 * view : 2 * view + 2], augment.apply(features, lengths, own))
+    assert not torch.equal(both[:2], both[2:])
+
+
 def test_draws_stay_inside_the_utterance_and_reach_every_value() -> None:
     augment = SpecAugment(time_warp=2, freq_masks=1, freq_mask_width=3, time_masks=1, time_mask_width=4)
     rng = keyed_rng("reach")

@@ -54,9 +54,19 @@ def gradients(run: Callable[[Tensor, Tensor], Tensor], module: nn.Module, inputs
     return out, *torch.autograd.grad(out.square().sum(), weights)
 
 
-def test_one_compiled_graph_takes_any_batch_and_length() -> None:
+class Tapped(Encode):
+    """Features to the CTC logits of the last layer and of the first."""
+
+    def forward(self, features_bfm: Tensor, frames_b: Tensor) -> Tensor:
+        tokens_bl = torch.ones_like(frames_b).unsqueeze(1)
+        outputs = self.model(features_bfm, frames_b, tokens_bl, (1,))
+        return torch.cat([outputs.ctc_btv, *outputs.inter_ctc], dim=2)
+
+
+@pytest.mark.parametrize("kind", [Encode, Tapped])
+def test_one_compiled_graph_takes_any_batch_and_length(kind: type[Encode]) -> None:
     """Traced forward and backward; the code generator, which takes minutes, is left out."""
-    module = Encode("hypermixing").double()
+    module = kind("hypermixing").double()
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
     for size in SIZES[:2]:
         features, lengths = batch(size)

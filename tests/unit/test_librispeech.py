@@ -17,6 +17,7 @@ from hyperconformer.data.librispeech import (
     parse_transcript_line,
     prepare_librispeech,
     scan_split,
+    splits_in,
 )
 from hyperconformer.data.manifest import read_manifest
 from hyperconformer.errors import InputError
@@ -263,3 +264,22 @@ def test_the_share_is_kept_even_where_speakers_are_small(per_speaker: int) -> No
 def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(InputError, match="held-out share"):
         hold_out([], share)
+
+
+def test_decoding_shows_what_headers_hide(tiny_librispeech: TinyLibriSpeech) -> None:
+    data_folder = tiny_librispeech()
+    path = data_folder / "train-tiny" / "10" / "1" / "10-1-0002.flac"
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert len(scan_split(data_folder, "train-tiny")) == 6
+    with pytest.raises(InputError, match=r"10-1-0002.flac' (is cut short|cannot be decoded)"):
+        scan_split(data_folder, "train-tiny", decode=True)
+
+
+def test_splits_that_are_there(tiny_librispeech: TinyLibriSpeech) -> None:
+    data_folder = tiny_librispeech()
+    (data_folder / "manifests").mkdir()
+    (data_folder / "LibriSpeech").mkdir()
+    (data_folder / "test-tiny").rename(data_folder / "LibriSpeech" / "test-tiny")
+    assert splits_in(data_folder) == ["test-tiny", "train-tiny"]
+    with pytest.raises(InputError, match="does not exist"):
+        splits_in(data_folder / "none")

@@ -57,6 +57,42 @@ def test_encoder_equals_its_layers_in_loops(mixer: str) -> None:
     assert_same_with_gradients(encoder, lambda x: encoder(x, None), slow, x)
 
 
+@pytest.mark.parametrize("taps", [(), (1,), (2, 1), (1, 2, 3)])
+def test_taps_are_the_layers_behind_the_final_norm(taps: tuple[int, ...]) -> None:
+    encoder = randomise(Encoder(3, 8, 2, 16, 3).double())
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+
+    def fast(x: Tensor) -> Tensor:
+        last, tapped = encoder.tapped(x, padding, taps)
+        assert len(tapped) == len(taps)
+        return torch.stack([*tapped, last])
+
+    def slow(x: Tensor) -> Tensor:
+        outputs = []
+        for number, layer in enumerate(encoder.layers, start=1):
+            x = layer(x, padding)
+            if number in taps:
+                outputs.append(encoder.norm(x))
+        return torch.stack([*outputs, encoder.norm(x)]) * ~padding.unsqueeze(2)
+
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    assert_same_with_gradients(encoder, fast, slow, x)
+    assert torch.equal(fast(x)[-1], encoder(x, padding))
+
+
+def test_ctc_on_the_way_asks_only_the_layers_before_it() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(output_neurons=9, d_model=8, nhead=2, d_ffn=16, num_encoder_layers=3)
+    model = ASR(config).double().eval()
+    inputs = torch.randn(2, 40, 80, dtype=torch.float64), torch.tensor([40, 31]), torch.tensor([[1], [1]])
+    plain, tapped = model(*inputs), model(*inputs, (1,))
+    assert plain.inter_ctc == () and torch.equal(plain.ctc_btv, tapped.ctc_btv)
+    tapped.inter_ctc[0].square().sum().backward()
+    learns = [any(weight.grad is not None for weight in layer.parameters()) for layer in model.encoder.layers]
+    assert learns == [True, False, False]
+    assert model.ctc_head.weight.grad is not None and model.encoder.norm.weight.grad is not None
+
+
 def _slow_decoder(decoder: Decoder, tokens: list[int], memory_td: Tensor) -> Tensor:
     """Token by token, layer by layer, head by head; position t looks at positions 0 to t."""
 

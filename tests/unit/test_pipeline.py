@@ -46,6 +46,18 @@ def test_speed_changes_length_and_the_key_decides_the_masks(utterances, tokenize
     assert np.array_equal(one.plan, same.plan) and not np.array_equal(one.plan, other.plan)
 
 
+def test_two_views_keep_the_masks_of_one_and_draw_others(utterances, tokenizer) -> None:
+    augment = SpecAugment()
+    one, two = (
+        SpeechDataset(utterances, tokenizer, seed=1, augment=augment, views=views)[Draw(0, 1, 100)]
+        for views in (1, 2)
+    )
+    first, second = np.split(two.plan, 2)
+    assert np.array_equal(first, one.plan) and not np.array_equal(first, second)
+    assert np.array_equal(first[:2], second[:2])
+    assert np.array_equal(one.samples, two.samples)
+
+
 def test_an_unknown_character_leaves_no_blank_in_the_target(utterances, tokenizer) -> None:
     from dataclasses import replace
 

@@ -56,7 +56,7 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"lr": "fast"}, "--lr must be a number"),
         ({"speeds": [1.5]}, "--speeds must be a list, each item a whole number"),
         ({"decode": ["beam"]}, "each item one of greedy, joint"),
-        ({"corpus": "ted"}, "--corpus must be one of librispeech, mini"),
+        ({"corpus": "ted"}, "--corpus must be one of librispeech, mini, manifests"),
         ({"data_folder": 3}, "--data_folder must be a text or null"),
         ({"mixer_options": 3}, "--mixer_options must be a mapping"),
         ({"freq_masks": -1}, "freq_masks must not be negative"),
@@ -71,6 +71,15 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"frontend_channels": [64]}, "--frontend_channels must be a list of 2"),
         ({"num_decoder_layers": 0}, "num_decoder_layers must be at least 1"),
         ({"epochs": 3}, "did you mean 'number_of_epochs'"),
+        ({"ema_decay": 1.0}, "ema_decay must lie between 0 and 0.999999, got 1"),
+        ({"inter_ctc_weight": 2.0}, "inter_ctc_weight must lie between 0 and 1"),
+        ({"cr_ctc_weight": -0.1}, "cr_ctc_weight must be at least 0"),
+        ({"inter_ctc_layers": [0]}, r"inter_ctc_layers must rise from 1 up to 3 at most, got \[0\]"),
+        ({"inter_ctc_layers": [4]}, "inter_ctc_layers must rise from 1 up to 3"),
+        ({"inter_ctc_layers": [2, 1]}, "inter_ctc_layers must rise"),
+        ({"inter_ctc_layers": [2, 2]}, "inter_ctc_layers must rise"),
+        ({"inter_ctc_layers": 2}, "--inter_ctc_layers must be a list"),
+        ({"ctc_weight": 0.0, "cr_ctc_weight": 0.2}, "raise ctc_weight above 0"),
     ],
 )
 def test_wrong_overrides_are_named(overrides: dict, message: str) -> None:
@@ -83,6 +92,21 @@ def test_a_misspelt_key_in_a_variant_is_named(recipe) -> None:
     assert load_settings(recipe("d_model: 64\n"), {}).model.d_model == 64
     with pytest.raises(InputError, match="'d_modle': did you mean 'd_model'"):
         load_settings(recipe("d_modle: 64\n"), {})
+
+
+def test_consistency_looks_twice(recipe) -> None:
+    assert load_settings(recipe(""), {}).views == 1
+    assert load_settings(recipe("cr_ctc_weight: 0.2\n"), {}).views == 2
+
+
+def test_of_several_bases_the_last_one_wins(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("num_encoder_layers: 14\nnhead: 4\n", encoding="utf-8")
+    variant = tmp_path / "variant.yaml"
+    variant.write_text(
+        f"base:\n  - !include:{MINI}\n  - !include:deep.yaml\nnhead: 2\nname: x\n", encoding="utf-8"
+    )
+    model = load_settings(str(variant), {}).model
+    assert (model.num_encoder_layers, model.nhead, model.d_model) == (14, 2, 128)
 
 
 def test_a_variant_of_a_variant(recipe, tmp_path: Path) -> None:
@@ -149,7 +173,7 @@ def test_the_command_line() -> None:
         (["--debug"], "name a recipe first"),
         (["r.yaml", "seed=3"], "not of the form --key=value"),
         (["r.yaml", "--speeds=[1"], "not a plain YAML value"),
-        (["r.yaml", "--precision=fp8"], "--precision must be one of fp32, bf16, fp16"),
+        (["r.yaml", "--precision=fp8"], "--precision must be one of auto, fp32, bf16, fp16"),
         (["r.yaml", "--debug=3"], "--debug must be true or false"),
         (["r.yaml", "--device=3"], "--device must be a text"),
     ],

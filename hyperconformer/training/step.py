@@ -1,0 +1,225 @@
+"""One step of learning: the pieces of a batch to gradients, summed over processes, to new weights or none."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hyperconformer.data.augment import keyed_rng
+from hyperconformer.training import distributed
+
+NAMED = 8
+"""Utterances that a warning names."""
+
+
+class Losses(Protocol):
+    """What an objective says of a batch: the total and its parts, each of shape (B,)."""
+
+    @property
+    def total_b(self) -> Tensor:
+        """What is learnt from."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, Tensor]:
+        """What it is made of, by name."""
+        ...
+
+
+class Piece(Protocol):
+    """What a step asks of a batch, or of a piece of one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its utterances."""
+        ...
+
+    @property
+    def audio_seconds(self) -> float:
+        """Their audio, without padding."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step, the same in every process.
+
+    Attributes
+    ----------
+    sums : dict of str to float
+        Of the total loss (``loss``) and its parts over the batch.
+    utterances, audio_seconds : float
+        That were learnt from, and their audio without padding.
+    norm : float
+        Of the gradient, before it was clipped.
+    out_of_memory : bool
+        Whether a process lacked memory.
+    stop : bool
+        Whether a process was asked to stop.
+    rescaled : bool
+        In float16, whether it only overflowed because of the scale, which is smaller next time.
+    suspects : list of str
+        Utterances of this process that a failed step may be due to.
+
+    Examples
+    --------
+    >>> Outcome({"loss": math.nan}, 2, 9.0, norm=1.0, suspects=["a"]).learnt
+    False
+    """
+
+    sums: dict[str, float]
+    utterances: float
+    audio_seconds: float
+    norm: float
+    out_of_memory: bool = False
+    stop: bool = False
+    rescaled: bool = False
+    suspects: Sequence[str] = ()
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the weights moved."""
+        return not self.out_of_memory and math.isfinite(self.sums["loss"]) and math.isfinite(self.norm)
+
+
+class Learner:
+    """Takes steps.
+
+    Parameters
+    ----------
+    model : Module
+    optimizer : Optimizer
+    objective : callable
+        A piece to its losses; run under ``context``.
+    part_names : sequence of str
+        Parts of the loss, in order; an objective may lack some.
+    max_grad_norm : float
+    scaler : GradScaler
+        Enabled for float16.
+    context : callable
+        Makes the context of a forward pass, for instance autocast.
+
+    Examples
+    --------
+    >>> model = nn.Linear(1, 1)
+    >>> learner = Learner(model, torch.optim.SGD(model.parameters(), 0.1), None)
+    >>> learner(pieces=[], size=1, key=(1,)).learnt  # no gradient, nothing moves, nothing is wrong
+    True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        objective: Callable[[Any], Losses] | None,
+        *,
+        part_names: Sequence[str] = (),
+        max_grad_norm: float = math.inf,
+        scaler: torch.amp.GradScaler | None = None,
+        context: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.objective = model, optimizer, objective
+        self.part_names, self.max_grad_norm = tuple(part_names), max_grad_norm
+        self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+        self.context = context or torch.enable_grad()
+
+    def __call__(
+        self, pieces: Sequence[Piece], size: int, key: tuple[int | str, ...], *, stop: bool = False
+    ) -> Outcome:
+        """Learn from one batch, or change nothing where a number is not finite or memory lacks.
+
+        Parameters
+        ----------
+        pieces : sequence of Piece
+            This process's part of the batch.
+        size : int
+            Utterances of the whole batch, by which the sum of their losses is divided.
+        key : tuple
+            Of the step's random numbers; process and piece are added to it.
+        stop : bool
+            Whether this process was asked to stop.
+
+        Returns
+        -------
+        Outcome
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = torch.zeros(len(self.part_names) + 1, device=_device(self.model))
+        losses: list[tuple[Piece, Tensor]] = []
+        for number, piece in enumerate(pieces):
+            rng = keyed_rng(*key, distributed.rank(), number)
+            torch.manual_seed(int(rng.integers(2**62)))
+            try:
+                losses.append((piece, self._backward(piece, size, sums)))
+            except torch.OutOfMemoryError:
+                break
+        out_of_memory = len(losses) < len(pieces)
+        if out_of_memory:
+            # Outside the handler: its traceback holds on to what is to be freed.
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+        heard = [sum(len(piece.names) for piece, _ in losses), sum(p.audio_seconds for p, _ in losses)]
+        counts = torch.tensor([*heard, out_of_memory, stop], dtype=torch.float32, device=sums.device)
+        return self._finish(torch.cat((sums, counts)), losses, pieces)
+
+    def _backward(self, piece: Piece, size: int, sums: Tensor) -> Tensor:
+        assert self.objective is not None
+        with self.context:
+            losses = self.objective(piece)
+            share = losses.total_b.sum() / size
+        self.scaler.scale(share).backward()
+        total_b = losses.total_b.detach()
+        parts = losses.parts
+        zero = total_b.new_zeros(())
+        sums += torch.stack([total_b.sum(), *(parts.get(n, zero).detach().sum() for n in self.part_names)])
+        return total_b
+
+    def _finish(
+        self, message: Tensor, losses: Sequence[tuple[Piece, Tensor]], pieces: Sequence[Piece]
+    ) -> Outcome:
+        message = distributed.sum_gradients(self.model.parameters(), message)
+        learnt = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        if self.scaler.is_enabled() and learnt:
+            self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(learnt, self.max_grad_norm).to(message.device)
+        # The only place where the processor waits for the device.
+        *sums, utterances, seconds, failed, stop, norm_value = torch.cat((message, norm[None])).tolist()
+        outcome = Outcome(
+            dict(zip(("loss", *self.part_names), sums, strict=True)),
+            utterances,
+            seconds,
+            norm_value,
+            out_of_memory=failed > 0,
+            stop=stop > 0,
+        )
+        if outcome.learnt and learnt:
+            self.scaler.step(self.optimizer)
+        if self.scaler.is_enabled() and learnt and not outcome.out_of_memory:
+            scale = self.scaler.get_scale()
+            self.scaler.update()
+            rescaled = not outcome.learnt and math.isfinite(outcome.sums["loss"]) and scale > 1
+            outcome = replace(outcome, rescaled=rescaled)
+        return outcome if outcome.learnt else replace(outcome, suspects=_suspects(losses, pieces))
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _suspects(losses: Sequence[tuple[Piece, Tensor]], pieces: Sequence[Piece]) -> list[str]:
+    """Utterances whose loss is not finite; if there is none, the piece that lacked memory; else all."""
+    bad = [
+        name
+        for piece, total_b in losses
+        for name, good in zip(piece.names, total_b.isfinite().tolist(), strict=True)
+        if not good
+    ]
+    if bad:
+        return bad
+    if len(losses) < len(pieces):
+        return list(pieces[len(losses)].names)
+    return [name for piece in pieces for name in piece.names]
