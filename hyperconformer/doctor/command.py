@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'results'
     """
     parser.add_argument("--model", metavar="DIR", help="also try a model folder")
-    parser.add_argument("--data_folder", metavar="DIR", help="also check a corpus in LibriSpeech's layout")
+    parser.add_argument(
+        "--data_folder", metavar="DIR", help="also check a corpus: LibriSpeech's layout, or manifests"
+    )
     parser.add_argument("--output_folder", default="results", metavar="DIR", help="where results go")
 
 

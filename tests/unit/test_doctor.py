@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import namedtuple
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import soundfile
 
 from hyperconformer.cli import main
+from hyperconformer.data.librispeech import scan_split
+from hyperconformer.data.manifest import write_manifest
 from hyperconformer.doctor import codecs, command, inputs, libraries, machine
 from hyperconformer.doctor.findings import GIBIBYTE, Finding
 
@@ -209,6 +212,21 @@ def test_models_and_data_that_are_broken(tiny_librispeech, tmp_path: Path) -> No
     assert [finding.level for finding in found] == ["FAULT", "ok"] and "cannot be decoded" in found[0].said
     [finding] = inputs.data(tmp_path)
     assert "holds no split" in finding.said
+
+
+def test_manifests_are_read_and_an_utterance_of_each_is_decoded(tiny_librispeech, tmp_path: Path) -> None:
+    utterances = scan_split(tiny_librispeech(), "train-tiny")
+    Path(utterances[0].path).rename(tmp_path / "here.flac")
+    write_manifest(tmp_path / "near.csv", [replace(utterances[0], path="here.flac")])
+    write_manifest(tmp_path / "good.csv", utterances[1:])
+    write_manifest(tmp_path / "void.csv", [])
+    write_manifest(tmp_path / "gone.csv", [replace(utterances[0], path=str(tmp_path / "gone.flac"))])
+    (tmp_path / "broken.csv").write_text("a,b\n1,2\n")
+    broken, gone, good, near, void = inputs.data(tmp_path)
+    assert broken.level == "FAULT" and "broken.csv" in broken.said
+    assert gone.level == "FAULT" and "does not exist" in gone.said
+    assert str(good) == "ok       data           good: 5 utterances, 0.00 h, 2 speakers"
+    assert near.level == "ok" and (void.level, void.said) == ("FAULT", "void: no utterances")
 
 
 def test_a_check_that_breaks_does_not_end_the_visit(
