@@ -8,6 +8,7 @@ from pathlib import Path
 from hyperconformer import __version__, compare
 from hyperconformer.bench import command as bench
 from hyperconformer.data import command as prepare
+from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
 from hyperconformer.ngram import command as ngram
 
@@ -81,6 +82,7 @@ COMMANDS = {
     ),
     "bench": (bench.run, bench.add_arguments, "time and memory of mixers, encoder and training step"),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
+    "doctor": (doctor.run, doctor.add_arguments, "versions, devices, codecs, memory, and what is wrong"),
     "import-speechbrain": (
         _import_speechbrain,
         _add_import_speechbrain,

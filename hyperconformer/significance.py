@@ -1,6 +1,20 @@
 """Whether one system is better than another: two tests on what both heard of the same utterances.
 
-Speakers are drawn, not words or utterances, since mistakes of one speaker come together. Rates are fractions.
+Groups are drawn, not words: mistakes of one speaker come together, so groups are speakers, and utterances
+only where there is one speaker. Rates are fractions; seeds are fixed.
+
+*Bootstrap.* Each of 10,000 draws takes groups with replacement, the same for every run of both systems, and
+runs of each system with replacement; a run's distance from its system's mean is widened by sqrt(n / (n - 1)),
+for n drawn runs vary that much too little. The interval is the middle 95 % of the differences. (Two or three
+runs say little about the tails all the same: take it as the least that it may be.)
+
+*Permutation.* The systems change places in every subset of the groups, or in 10,000 random ones where there
+are more; p is the share of subsets that make the difference at least as clear.
+
+References
+----------
+Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", 2004.
+Pitman, "Significance tests which may be applied to samples from any populations", 1937.
 """
 
 from collections.abc import Sequence
@@ -85,13 +99,6 @@ class Comparison:
 def compare_runs(a: Sequence[WerReport], b: Sequence[WerReport]) -> Comparison:
     """Compare two systems on the same utterances.
 
-    Each of 10,000 draws takes groups with replacement, the same for every run of both systems, and runs of
-    each system with replacement; a run's distance from its system's mean is widened by sqrt(n / (n - 1)), for
-    n drawn runs vary that much too little. (Two or three runs say little about the tails all the same: take
-    the interval as the least that it may be.) The interval is the middle 95 % of the differences. The
-    permutation test changes over the systems in every subset of the groups, or in 10,000 random ones where
-    there are more. The seed is fixed.
-
     Parameters
     ----------
     a, b : sequence of WerReport
@@ -105,11 +112,6 @@ def compare_runs(a: Sequence[WerReport], b: Sequence[WerReport]) -> Comparison:
     ------
     InputError
         If two reports are not of the same utterances, references and speakers.
-
-    References
-    ----------
-    Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", 2004.
-    Pitman, "Significance tests which may be applied to samples from any populations", 1937.
 
     Examples
     --------

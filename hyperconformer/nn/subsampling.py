@@ -91,6 +91,7 @@ class Subsampling(nn.Module):
         super().__init__()
         if n_mels % SUBSAMPLING:
             raise ValueError(f"n_mels must be a multiple of {SUBSAMPLING}, got {n_mels}")
+        self.n_mels = n_mels
         self.first = _Block(1, channels[0], n_mels // 2)
         self.second = _Block(channels[0], channels[1], n_mels // 4)
         self.project = nn.Linear(n_mels // 4 * channels[1], d_model)
@@ -103,6 +104,10 @@ class Subsampling(nn.Module):
 
     def forward(self, features_bfm: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Features and their frames -> encoder input (B, T, D), zero at padding, and its frames (B,)."""
+        # It also tells a compiler that this size never changes.
+        assert features_bfm.shape[2] == self.n_mels, (
+            f"expected {self.n_mels} bands, got {features_bfm.shape[2]}"
+        )
         if (frames := features_bfm.shape[1]) < MIN_FRAMES:
             features_bfm = F.pad(features_bfm, (0, 0, 0, MIN_FRAMES - frames))
         x_btd = self.dropout(self._pieces(mirror(features_bfm.unsqueeze(-1), lengths_b), lengths_b))

@@ -118,6 +118,9 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
         elif command.startswith("hyperconformer import-speechbrain"):
             leave_speechbrain_run(checkout / command.split()[2])
             outputs[command] = run(command, checkout)
+        elif command == "hyperconformer doctor":
+            outputs[command] = run(command, checkout)
+            assert "FAULT" not in outputs[command]
         elif command.startswith("hyperconformer compare"):
             shutil.copytree(*(checkout / folder for folder in command.split()[2:]))
             outputs[command] = run(command, checkout)
