@@ -1,4 +1,4 @@
-"""Train a recogniser, test it, and leave a model folder behind: the whole story of a recipe.
+"""Train a recogniser or a language model, test it, leave a model folder behind: the story of a recipe.
 
 python train.py RECIPE.yaml [--key=value ...] [--option ...]
 torchrun --nproc_per_node=2 train.py RECIPE.yaml ...
@@ -20,10 +20,11 @@ from hyperconformer.errors import InputError
 from hyperconformer.training import distributed
 from hyperconformer.training.asr import ASRTask
 from hyperconformer.training.command import CommandLine
+from hyperconformer.training.lm import LanguageModelTask
 from hyperconformer.training.progress import Stopped
-from hyperconformer.training.task import close_task, open_task
+from hyperconformer.training.task import Task, close_task, open_task
 
-TASKS = {"asr": ASRTask}
+TASKS: dict[str, type[Task]] = {"asr": ASRTask, "lm": LanguageModelTask}
 
 
 def train(line: CommandLine) -> Path:

@@ -10,6 +10,7 @@ from hyperconformer.bench import command as bench
 from hyperconformer.data import command as prepare
 from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
+from hyperconformer.ngram import command as ngram
 
 
 def _add_transcribe(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +75,11 @@ def _export(arguments: argparse.Namespace) -> int:
 COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
     "prepare": (prepare.run, prepare.add_arguments, "recordings and their text to checked manifests"),
+    "ngram": (
+        ngram.run,
+        ngram.add_arguments,
+        "an n-gram language model from text, or from another of its forms",
+    ),
     "bench": (
         bench.run,
         bench.add_arguments,

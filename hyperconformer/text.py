@@ -178,6 +178,31 @@ file or directory): train one first or correct its path
         tokens: list[int] = self._processor.encode(" ".join(words.split()))
         return tokens
 
+    def encode_all(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Split many sentences at once, on all cores.
+
+        Parameters
+        ----------
+        sentences : sequence of str
+            Words separated by single spaces.
+
+        Returns
+        -------
+        list of list of int
+            Of each, what :meth:`encode` gives.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tokenizer.model"
+        ...     tokenizer = train_tokenizer(["AB BAB BA"], path, output_neurons=6, model_type="char")
+        >>> tokenizer.encode_all(["A", "B A"])
+        [[5, 4], [5, 3, 5, 4]]
+        """
+        tokens: list[list[int]] = self._processor.encode(list(sentences), num_threads=-1)
+        return tokens
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Join tokens into words.
 

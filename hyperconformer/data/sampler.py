@@ -60,10 +60,13 @@ class Share(NamedTuple):
 
     def of(self, batch: Sequence[T]) -> list[Sequence[T]]:
         """Cut a batch, as evenly as can be; a piece without utterances is left out."""
-        count = min(self.world * self.pieces, len(batch))
-        edges = [len(batch) * n // count for n in range(count + 1)]
-        cut = [batch[low:high] for low, high in itertools.pairwise(edges)]
-        return cut[self.rank :: self.world]
+        return [batch[low:high] for low, high in self.edges(len(batch))]
+
+    def edges(self, size: int) -> list[tuple[int, int]]:
+        """First item of each piece of a batch of some size, and the one behind its last."""
+        count = min(self.world * self.pieces, size)
+        edges = [size * n // count for n in range(count + 1)]
+        return list(itertools.pairwise(edges))[self.rank :: self.world]
 
 
 WHOLE = Share()

@@ -3,19 +3,22 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import Tokenizer
+
+Model = TypeVar("Model", bound=nn.Module)
 
 FORMAT = "hyperconformer-2"
 LONGEST_REASON = 300
@@ -61,15 +64,58 @@ def save_bundle(
     ...     sorted(path.name for path in folder.iterdir())
     ['README.md', 'config.json', 'metrics.json', 'model.safetensors', 'tokenizer.model']
     """
+    config = {"format": FORMAT, "sample_rate_hz": SAMPLE_RATE, "model": model.config.to_dict()}
+    return write_folder(folder, config, model, tokenizer, metrics=metrics, card=card)
+
+
+def write_folder(
+    folder: Path,
+    config: Mapping[str, Any],
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    *,
+    metrics: Mapping[str, Any],
+    card: str,
+) -> Path:
+    """Write a folder of any kind of model; the one that stood there is replaced when the new one is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it goes.
+    config : mapping
+        Its format, and all that the model is built from.
+    model : Module
+    tokenizer : Tokenizer
+    metrics : mapping
+        Results, for ``metrics.json``.
+    card : str
+        The model card, for ``README.md``.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hyperconformer.text import train_tokenizer
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     words = train_tokenizer(["ONE TWO"], Path(scratch) / "t.model", output_neurons=12)
+    ...     model = nn.Linear(1, 1)
+    ...     folder = write_folder(Path(scratch) / "model", {"format": "x"}, model, words, metrics={}, card="")
+    ...     read_folder(folder, "x", lambda config: nn.Linear(1, 1))[0].weight.equal(model.weight)
+    True
+    """
     name = folder.absolute().name
     draft = folder.absolute().with_name(f".{name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    config = {"format": FORMAT, "sample_rate_hz": SAMPLE_RATE, "model": model.config.to_dict()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # Not save_file, which leaves a file that only its owner may read.
     (draft / WEIGHTS).write_bytes(save(weights))
-    (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (draft / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
     (draft / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (draft / CARD).write_text(card, encoding="utf-8")
     tokenizer.save(draft / TOKENIZER)
@@ -112,6 +158,44 @@ def load_bundle(folder: Path, device: str | torch.device = "cpu") -> tuple[ASR, 
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
 training wrote
     """
+    return read_folder(folder, FORMAT, lambda config: ASR(ModelConfig.from_dict(config["model"])), device)
+
+
+def read_folder(
+    folder: Path, wanted: str, build: Callable[[Mapping[str, Any]], Model], device: str | torch.device = "cpu"
+) -> tuple[Model, Tokenizer]:
+    """Open a folder of one kind of model; nothing in it is ever run.
+
+    Parameters
+    ----------
+    folder : Path
+        What :func:`write_folder` wrote.
+    wanted : str
+        The format that its config must name.
+    build : callable
+        The config to the model, before its weights.
+    device : str or device
+        Where the model goes.
+
+    Returns
+    -------
+    Module
+        In evaluation mode.
+    Tokenizer
+
+    Raises
+    ------
+    InputError
+        If a file is missing or broken, or the weights do not fit the config.
+
+    Examples
+    --------
+    >>> read_folder(Path("no/such/model"), "x", lambda config: nn.Linear(1, 1))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
+training wrote
+    """
     if not folder.is_dir():
         raise InputError(f"model '{folder}' is not a folder: give the 'model' folder that training wrote")
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
@@ -121,9 +205,9 @@ training wrote
             raise InputError(f"model '{folder}' has no {name}: it is not a whole bundle, copy it again")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise ValueError(f"its format is {config['format']!r}, this version reads {FORMAT!r}")
-        model = ASR(ModelConfig.from_dict(config["model"]))
+        if config["format"] != wanted:
+            raise ValueError(f"its format is {config['format']!r}, here {wanted!r} is read")
+        model = build(config)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"model '{folder}': {CONFIG} cannot be used ({one_line(error, LONGEST_REASON)})"

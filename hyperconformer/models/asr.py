@@ -10,6 +10,7 @@ from hyperconformer.features import LogMel, Normalizer
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.decoder import Decoder
 from hyperconformer.models.encoder import Encoder
+from hyperconformer.nn.initialise import initialise
 from hyperconformer.nn.masks import padding_mask
 from hyperconformer.nn.subsampling import Subsampling
 
@@ -85,7 +86,7 @@ class ASR(nn.Module):
         self.decoder = Decoder(
             config.output_neurons, config.num_decoder_layers, d_model, nhead, config.d_ffn, dropout=dropout
         )
-        self.apply(_initialise)
+        self.apply(initialise)
         self.front_end.centre_projection()
 
     def features(self, samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,13 +136,3 @@ class ASR(nn.Module):
             lengths_b,
             tuple(self.ctc_head(x_btd) for x_btd in tapped),
         )
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier for plain products, variance 1 / D for embeddings (they are scaled by sqrt(D))."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)

@@ -101,8 +101,86 @@ class ModelConfig:
             ...
         ValueError: a model has no setting 'colour'
         """
-        known = {f.name for f in fields(cls)}
-        for key in values:
-            if key not in known:
-                raise ValueError(f"a model has no setting {key!r}")
-        return cls(**values)
+        return cls(**_known(cls, values))
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """Sizes of a Transformer language model; by default those of SpeechBrain's for LibriSpeech.
+
+    Attributes
+    ----------
+    output_neurons : int
+        Tokens including blank, begin and end.
+    d_model, nhead, d_ffn, num_layers : int
+        Feature size, heads, hidden size of the feed-forward networks, depth.
+    transformer_dropout : float
+        Dropout everywhere.
+    tie_embeddings : bool
+        One table of the tokens for input and output.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range.
+
+    Examples
+    --------
+    >>> config = LanguageModelConfig(output_neurons=1000, d_model=96)
+    >>> LanguageModelConfig.from_dict(config.to_dict()) == config
+    True
+    """
+
+    output_neurons: int
+    d_model: int = 768
+    nhead: int = 12
+    d_ffn: int = 3072
+    num_layers: int = 12
+    transformer_dropout: float = 0.1
+    tie_embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        check_range("output_neurons", self.output_neurons, 4, LARGEST_TABLE)
+        for name in ("d_model", "nhead", "d_ffn", "num_layers"):
+            check_range(name, getattr(self, name), 1)
+        check_range("transformer_dropout", self.transformer_dropout, 0, MAX_DROPOUT)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Examples
+        --------
+        >>> LanguageModelConfig(output_neurons=30).to_dict()["num_layers"]
+        12
+        """
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LanguageModelConfig":
+        """Read plain values back, refusing keys that no language model has.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown.
+
+        Examples
+        --------
+        >>> LanguageModelConfig.from_dict({"output_neurons": 30, "mixer": "attention"})
+        Traceback (most recent call last):
+            ...
+        ValueError: a model has no setting 'mixer'
+        """
+        return cls(**_known(cls, values))
+
+
+def _known(
+    cls: type[ModelConfig] | type[LanguageModelConfig], values: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The same values, if a model has all of their keys."""
+    known = {f.name for f in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"a model has no setting {key!r}")
+    return values

@@ -30,6 +30,7 @@ FREE = {
     "output_folder",
     "data_folder",
     "test_splits",
+    "test_text",
     "number_of_epochs",
     "num_workers",
     "grad_accumulation_factor",

@@ -105,7 +105,7 @@ class Progress:
             **self.means(),
             "seconds": self.seconds,
             "waiting %": 100 * self.waited / spent,
-            "audio s/s": self.audio_seconds / spent,
+            **({"audio s/s": self.audio_seconds / spent} if self.audio_seconds else {}),
             **faults,
         }
 

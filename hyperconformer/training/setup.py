@@ -16,6 +16,7 @@ from hyperconformer.features import FeatureStatistics
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.training import distributed
+from hyperconformer.training.run_settings import RunSettings
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
 
@@ -59,7 +60,7 @@ def training_loader(train: Sequence[Utterance], tokenizer: Tokenizer, settings: 
         max_batch_tokens=settings.max_batch_tokens / settings.views,
         seed=settings.seed,
         speeds=settings.speeds,
-        share=_share(settings),
+        share=share_of(settings),
     )
     return make_loader(dataset, sampler, num_workers=_workers(settings), strict=False)
 
@@ -97,13 +98,29 @@ def plain_loader(
     ((100,), None)
     """
     seconds = [utterance.seconds for utterance in utterances]
-    share = _share(settings) if shared else Share()
+    share = share_of(settings) if shared else Share()
     sampler = BatchSampler(seconds, max_batch_seconds=settings.batch_seconds, shuffle=False, share=share)
     dataset = SpeechDataset(utterances, tokenizer)
     return make_loader(dataset, sampler, num_workers=_workers(settings), strict=strict)
 
 
-def _share(settings: Settings) -> Share:
+def share_of(settings: RunSettings) -> Share:
+    """What this process does of every batch.
+
+    Parameters
+    ----------
+    settings : RunSettings
+
+    Returns
+    -------
+    Share
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> share_of(load_settings("hparams/mini.yaml", {"grad_accumulation_factor": 2}))
+    Share(rank=0, world=1, pieces=2)
+    """
     return Share(distributed.rank(), distributed.world(), settings.grad_accumulation_factor)
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from hyperconformer.data.augment import keyed_rng
-from hyperconformer.data.sampler import BatchSampler
 from hyperconformer.training import distributed
 
 NAMED = 8
@@ -61,19 +60,49 @@ class Piece(Protocol):
         ...
 
 
+class StepSampler(Protocol):
+    """Plans the batches of every epoch; a batch is one step of training for all processes.
+
+    Examples
+    --------
+    >>> from hyperconformer.data.sampler import BatchSampler
+    >>> sampler: StepSampler = BatchSampler([1.0, 2.0], max_batch_seconds=2)
+    >>> sampler.steps
+    2
+    """
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Plan an epoch, and begin with batch ``start`` of it."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Batches of the planned epoch."""
+        ...
+
+    def size(self, step: int) -> int:
+        """What a batch holds, of all processes together."""
+        ...
+
+    def pieces(self, step: int) -> Sequence[Any]:
+        """What this process does of a batch."""
+        ...
+
+
 class StepLoader(Protocol):
     """Batches in the order of a sampler that knows its steps; each has ``names`` and ``faults``.
 
     Examples
     --------
     >>> from types import SimpleNamespace
+    >>> from hyperconformer.data.sampler import BatchSampler
     >>> loader: StepLoader = SimpleNamespace(steps=BatchSampler([1.0, 2.0], max_batch_seconds=2))
     >>> loader.steps.steps
     2
     """
 
     @property
-    def steps(self) -> BatchSampler:
+    def steps(self) -> StepSampler:
         """What plans them."""
         ...
 

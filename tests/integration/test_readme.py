@@ -45,7 +45,7 @@ def commands() -> list[str]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is under the root, so that nothing is written into the real one."""
     folder = tmp_path_factory.mktemp("checkout") / "project"
-    kept = ("hparams", "hyperconformer", "train.py", "Makefile", "setup.cfg", "pyproject.toml")
+    kept = ("hparams", "recipes", "hyperconformer", "train.py", "Makefile", "setup.cfg", "pyproject.toml")
     folder.mkdir()
     for name in (*kept, "constraints.txt", "README.md"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -98,6 +98,12 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
             # This environment is the installed one: -o tells make not to install another.
             made = f"make -o {environment}/.installed demo VENV={environment} ARGS='--debug --noprogressbar'"
             outputs[command] = run(made, checkout)
+        elif command.startswith("python train.py recipes/LibriSpeech/LM"):
+            outputs[command] = run(f"{command} --debug --noprogressbar", checkout)
+            assert "perplexity of " in outputs[command]
+        elif command.startswith("hyperconformer ngram"):
+            outputs[command] = run(command, checkout)
+            assert ("discounts" if "--text" in command else "perplexity ") in outputs[command]
         elif command.startswith("python train.py"):
             real = command.replace("/path/to/LibriSpeech", str(librispeech))
             real = real.replace("/path/to/digits", str(digits)).replace("python", sys.executable, 1)

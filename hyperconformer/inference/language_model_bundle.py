@@ -1,0 +1,86 @@
+"""A language model's folder: the same files as a recogniser's, and as safe to open."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hyperconformer.inference.bundle import read_folder, write_folder
+from hyperconformer.models.config import LanguageModelConfig
+from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.text import Tokenizer
+
+FORMAT = "hyperconformer-lm-1"
+
+
+def save_language_model(
+    folder: Path, model: LanguageModel, tokenizer: Tokenizer, *, metrics: Mapping[str, Any], card: str
+) -> Path:
+    """Write a language model's folder; the one that stood there is replaced when the new one is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it goes.
+    model : LanguageModel
+    tokenizer : Tokenizer
+    metrics : mapping
+        Results, for ``metrics.json``.
+    card : str
+        The model card, for ``README.md``.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hyperconformer.text import train_tokenizer
+    >>> config = LanguageModelConfig(output_neurons=12, d_model=8, nhead=2, d_ffn=16, num_layers=1)
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     words = train_tokenizer(["ONE TWO"], Path(scratch) / "t.model", output_neurons=12)
+    ...     folder = Path(scratch) / "model"
+    ...     _ = save_language_model(folder, LanguageModel(config), words, metrics={}, card="# A model")
+    ...     load_language_model(folder)[0].config == config
+    True
+    """
+    config = {"format": FORMAT, "model": model.config.to_dict()}
+    return write_folder(folder, config, model, tokenizer, metrics=metrics, card=card)
+
+
+def load_language_model(folder: Path, device: str | torch.device = "cpu") -> tuple[LanguageModel, Tokenizer]:
+    """Open a language model's folder; nothing in it is ever run.
+
+    Parameters
+    ----------
+    folder : Path
+        What :func:`save_language_model` wrote.
+    device : str or device
+        Where the model goes.
+
+    Returns
+    -------
+    LanguageModel
+        In evaluation mode.
+    Tokenizer
+
+    Raises
+    ------
+    InputError
+        If a file is missing or broken, the weights do not fit the config, or it holds another kind of model.
+
+    Examples
+    --------
+    >>> load_language_model(Path("no/such/model"))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
+    """
+
+    def build(config: Mapping[str, Any]) -> LanguageModel:
+        return LanguageModel(LanguageModelConfig.from_dict(config["model"]))
+
+    return read_folder(folder, FORMAT, build, device)

@@ -1,0 +1,264 @@
+"""A causal Transformer over tokens: a sentence at once for training, one by one from a cache for search."""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hyperconformer.constants import BEGIN, END
+from hyperconformer.models.config import LanguageModelConfig
+from hyperconformer.models.decoder import EPS, KeysValues
+from hyperconformer.nn.attention import Attention
+from hyperconformer.nn.dropout import Dropout
+from hyperconformer.nn.feedforward import FeedForward
+from hyperconformer.nn.initialise import initialise
+from hyperconformer.nn.positions import sinusoids
+
+
+@dataclass
+class LanguageModelState:
+    """What a search keeps between two tokens.
+
+    Attributes
+    ----------
+    prefix : list of (Tensor, Tensor)
+        Each layer's keys and values of the tokens so far, (B, H, L, E); empty before the first.
+
+    Examples
+    --------
+    >>> config = LanguageModelConfig(output_neurons=30, d_model=8, nhead=2, d_ffn=16, num_layers=1)
+    >>> _, state = LanguageModel(config).eval().step(torch.tensor([BEGIN, BEGIN]), LanguageModelState([]))
+    >>> state.length, state.select(torch.tensor([0, 0, 1])).prefix[0][0].shape[0]
+    (1, 3)
+    """
+
+    prefix: list[KeysValues]
+
+    @property
+    def length(self) -> int:
+        """Tokens consumed so far."""
+        return self.prefix[0][0].shape[2] if self.prefix else 0
+
+    def select(self, index: Tensor) -> "LanguageModelState":
+        """Keep the hypotheses that survive.
+
+        Parameters
+        ----------
+        index : Tensor, shape (B',), long
+            Rows to keep, in order; a row may appear several times.
+
+        Returns
+        -------
+        LanguageModelState
+        """
+        return LanguageModelState([(key[index], value[index]) for key, value in self.prefix])
+
+
+class LanguageModelLayer(nn.Module):
+    """Pre-norm causal self-attention and feed-forward.
+
+    Parameters
+    ----------
+    d_model, nhead, d_ffn : int
+        Feature size D, heads, hidden size.
+    dropout : float
+        Probability on attention weights and on every residual branch.
+
+    Examples
+    --------
+    >>> out, (key, value) = LanguageModelLayer(8, 2, 16, dropout=0.0)(torch.zeros(1, 3, 8), None)
+    >>> out.shape, key.shape
+    (torch.Size([1, 3, 8]), torch.Size([1, 2, 3, 4]))
+    """
+
+    def __init__(self, d_model: int, nhead: int, d_ffn: int, *, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model, eps=EPS)
+        self.attention = Attention(d_model, nhead, dropout)
+        self.feedforward = FeedForward(d_model, d_ffn, dropout=dropout, activation="gelu", eps=EPS)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x_bld: Tensor, prefix: KeysValues | None) -> tuple[Tensor, KeysValues]:
+        """New tokens, after those whose keys and values ``prefix`` holds.
+
+        Parameters
+        ----------
+        x_bld : Tensor, shape (B, L, D)
+            New tokens: any number without a prefix, one with it.
+        prefix : pair of Tensor, shape (B, H, P, E), or None
+            Keys and values of the tokens before.
+
+        Returns
+        -------
+        Tensor, shape (B, L, D)
+        pair of Tensor, shape (B, H, P + L, E)
+        """
+        normed = self.norm(x_bld)
+        key, value = self.attention.keys_values(normed)
+        if prefix is not None:
+            key, value = torch.cat((prefix[0], key), dim=2), torch.cat((prefix[1], value), dim=2)
+        x_bld = self.dropout.add(x_bld, self.attention(normed, key, value, causal=prefix is None))
+        return self.dropout.add(x_bld, self.feedforward(x_bld)), (key, value)
+
+
+class LanguageModel(nn.Module):
+    """Token ids to logits over the next token; padding behind a sentence is seen by none of its tokens.
+
+    Parameters
+    ----------
+    config : LanguageModelConfig
+        Sizes.
+
+    References
+    ----------
+    Vaswani et al., Attention is all you need, arXiv 1706.03762; tied embeddings: Press and Wolf,
+    arXiv 1608.05859.
+
+    Examples
+    --------
+    >>> config = LanguageModelConfig(output_neurons=30, d_model=8, nhead=2, d_ffn=16, num_layers=2)
+    >>> model = LanguageModel(config).eval()
+    >>> model(torch.tensor([[BEGIN, 5, 9]])).shape
+    torch.Size([1, 3, 30])
+    """
+
+    def __init__(self, config: LanguageModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.output_neurons, config.d_model)
+        self.dropout = Dropout(config.transformer_dropout)
+        self.layers = nn.ModuleList(
+            LanguageModelLayer(config.d_model, config.nhead, config.d_ffn, dropout=config.transformer_dropout)
+            for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(config.d_model, eps=EPS)
+        self.out = None if config.tie_embeddings else nn.Linear(config.d_model, config.output_neurons)
+        self.apply(initialise)
+
+    def start(self) -> LanguageModelState:
+        """The state before the first token, which is the begin symbol; of any number of hypotheses."""
+        return LanguageModelState([])
+
+    def _run(self, tokens_bl: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
+        x_bld: Tensor = self.embedding(tokens_bl) * math.sqrt(self.config.d_model)
+        x_bld = self.dropout(x_bld + sinusoids(state.length, x_bld.shape[1], x_bld.shape[2], x_bld))
+        prefix = []
+        for number, layer in enumerate(cast(list[LanguageModelLayer], list(self.layers))):
+            x_bld, keys_values = layer(x_bld, state.prefix[number] if state.prefix else None)
+            prefix.append(keys_values)
+        x_bld = self.norm(x_bld)
+        logits_blv = F.linear(x_bld, self.embedding.weight) if self.out is None else self.out(x_bld)
+        return logits_blv, LanguageModelState(prefix)
+
+    def step(self, tokens_b: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
+        """Consume one more token of each hypothesis.
+
+        Parameters
+        ----------
+        tokens_b : Tensor, shape (B,), long
+            The last token of each hypothesis; the begin symbol to start with.
+        state : LanguageModelState
+            What came before.
+
+        Returns
+        -------
+        Tensor, shape (B, V)
+            Logits of the next token.
+        LanguageModelState
+        """
+        logits_blv, state = self._run(tokens_b.unsqueeze(1), state)
+        return logits_blv[:, 0], state
+
+    def forward(self, tokens_bl: Tensor) -> Tensor:
+        """Tokens behind a begin symbol (B, L) -> logits of each one's next token (B, L, V)."""
+        return self._run(tokens_bl, LanguageModelState([]))[0]
+
+    def score(self, tokens_bl: Tensor, lengths_b: Tensor) -> Tensor:
+        """Log-probabilities of whole sentences.
+
+        Parameters
+        ----------
+        tokens_bl : Tensor, shape (B, L), long
+            Tokens without begin and end, anything beyond each sentence's length.
+        lengths_b : Tensor, shape (B,), long
+            Tokens of each sentence; may be zero.
+
+        Returns
+        -------
+        Tensor, shape (B,)
+            In nats, the end included.
+        """
+        given_bl, target_bl, beyond = framed(tokens_bl, lengths_b)
+        return -token_losses(self(given_bl), target_bl, beyond).sum(dim=1)
+
+
+def framed(tokens_bl: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a language model is given, what it is to foretell, and where that ends.
+
+    Parameters
+    ----------
+    tokens_bl : Tensor, shape (B, L), long
+        Sentences without begin and end.
+    lengths_b : Tensor, shape (B,), long
+
+    Returns
+    -------
+    Tensor, shape (B, L + 1), long
+        The sentences behind a begin symbol.
+    Tensor, shape (B, L + 1), long
+        The sentences before an end symbol.
+    Tensor, shape (B, L + 1), bool
+        True beyond the end symbol.
+
+    Examples
+    --------
+    >>> framed(torch.tensor([[5, 6], [7, 0]]), torch.tensor([2, 1]))
+    (tensor([[1, 5, 6],
+            [1, 7, 0]]), tensor([[5, 6, 2],
+            [7, 2, 0]]), tensor([[False, False, False],
+            [False, False,  True]]))
+    """
+    longer = F.pad(tokens_bl, (0, 1))
+    positions_l = torch.arange(longer.shape[1], device=tokens_bl.device)
+    ends = lengths_b.unsqueeze(1)
+    return (
+        F.pad(tokens_bl, (1, 0), value=BEGIN),
+        torch.where(positions_l == ends, END, longer),
+        positions_l > ends,
+    )
+
+
+def token_losses(
+    logits_blv: Tensor, target_bl: Tensor, beyond: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy of every token, in float32 or better.
+
+    Parameters
+    ----------
+    logits_blv : Tensor, shape (B, L, V)
+    target_bl : Tensor, shape (B, L), long
+    beyond : Tensor, shape (B, L), bool
+        Where there is nothing to foretell.
+    label_smoothing : float
+        Share of the target given to all tokens alike.
+
+    Returns
+    -------
+    Tensor, shape (B, L)
+        In nats; zero beyond the sentences.
+
+    Examples
+    --------
+    >>> _, target, beyond = framed(torch.tensor([[5, 6], [7, 0]]), torch.tensor([2, 1]))
+    >>> token_losses(torch.zeros(2, 3, 8), target, beyond)  # log 8 each
+    tensor([[2.0794, 2.0794, 2.0794],
+            [2.0794, 2.0794, 0.0000]])
+    """
+    dtype = torch.promote_types(logits_blv.dtype, torch.float32)
+    losses_bl = F.cross_entropy(
+        logits_blv.to(dtype).transpose(1, 2), target_bl, reduction="none", label_smoothing=label_smoothing
+    )
+    return losses_bl.masked_fill(beyond, 0.0)
