@@ -80,7 +80,11 @@ COMMANDS = {
         ngram.add_arguments,
         "an n-gram language model from text, or from another of its forms",
     ),
-    "bench": (bench.run, bench.add_arguments, "time and memory of mixers, encoder and training step"),
+    "bench": (
+        bench.run,
+        bench.add_arguments,
+        "time and memory of mixers, encoder, training step and training",
+    ),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "doctor": (doctor.run, doctor.add_arguments, "versions, devices, codecs, memory, and what is wrong"),
     "import-speechbrain": (
@@ -117,7 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, add_arguments, summary) in COMMANDS.items():
         add_arguments(subparsers.add_parser(name, help=summary, description=summary))
-    arguments = parser.parse_args(argv)
+    arguments, further = parser.parse_known_args(argv)
+    if "further" in arguments:
+        arguments.further = further
+    elif further:
+        parser.error(f"unrecognized arguments: {' '.join(further)}")
     try:
         return COMMANDS[arguments.command][0](arguments)
     except InputError as error:

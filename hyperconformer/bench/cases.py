@@ -11,10 +11,10 @@ from hyperconformer.mixers import MIXERS
 from hyperconformer.models.config import ModelConfig
 
 UPSTREAM = "upstream:"
-# SpeechBrain's token mixers for the Conformer.
-THEIR_MIXERS = ("hypermixing", "RelPosMHAXL", "RoPEMHA")
+# SpeechBrain's token mixers for the Conformer, and what they are called here.
+THEIR_MIXERS = {"hypermixing": "hypermixing", "RelPosMHAXL": "relative", "RoPEMHA": "attention"}
 
-Kind = Literal["mixer", "encoder", "step"]
+Kind = Literal["mixer", "encoder", "step", "train"]
 Part = Literal["forward", "backward", "step"]
 Status = Literal["ok", "fails", "too long", "refused"]
 
@@ -23,6 +23,7 @@ PARTS: dict[Kind, tuple[Part, ...]] = {
     "mixer": ("forward", "backward"),
     "encoder": ("forward", "backward"),
     "step": ("step",),
+    "train": ("step",),
 }
 
 FRAMES_PER_SECOND = 25
@@ -59,30 +60,62 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """A training recipe whose data lies ready in its output folder.
+
+    Attributes
+    ----------
+    file : str
+        Its YAML.
+    overrides : str
+        Values for its keys, as JSON.
+    warm_up : int
+        Steps before the timed ones.
+
+    Examples
+    --------
+    >>> Recipe("hparams/mini.yaml", '{"seed": 1}', warm_up=3).values
+    {'seed': 1}
+    """
+
+    file: str
+    overrides: str
+    warm_up: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Values for its keys."""
+        values: dict[str, Any] = json.loads(self.overrides)
+        return values
+
+
+@dataclass(frozen=True)
 class Case:
     """One measurement, to be made by a process of its own.
 
     Attributes
     ----------
-    kind : {"mixer", "encoder", "step"}
+    kind : {"mixer", "encoder", "step", "train"}
     system : str
         A mixer's name, or ``upstream:`` and the name of SpeechBrain's.
     part : {"forward", "backward", "step"}
     seconds : float
-        Length of every utterance.
+        Length of every utterance; of ``train`` that of a batch, with its padding, at most.
     batch_size : int
-        Utterances.
+        Utterances; of ``train`` one batch.
     device : str
     precision : {"fp32", "bf16", "fp16"}
     mode : {"eager", "compile"}
     threads : int
         Of the CPU.
     repeats : int
-        Timed runs.
+        Timed runs; of ``train`` steps.
     limit_seconds : float
         The process is stopped after so long.
     seed : int
     sizes : Sizes
+    recipe : Recipe or None
+        What ``train`` trains.
 
     Examples
     --------
@@ -104,6 +137,7 @@ class Case:
     limit_seconds: float = 600.0
     seed: int = 0
     sizes: Sizes = field(default_factory=Sizes)
+    recipe: Recipe | None = None
 
     @property
     def frames(self) -> int:
@@ -137,11 +171,11 @@ class Case:
         return f"{self.kind} {self.system} {self.seconds:g} s {self.part}{mode}"
 
     def config(self) -> ModelConfig:
-        """Describe our model of this case."""
+        """Describe our model of this case, or our counterpart of SpeechBrain's."""
         sizes = self.sizes
         return ModelConfig(
             output_neurons=sizes.output_neurons,
-            mixer=self.mixer,
+            mixer=THEIR_MIXERS[self.mixer] if self.is_upstream else self.mixer,
             d_model=sizes.d_model,
             nhead=sizes.heads,
             d_ffn=sizes.d_ffn,
@@ -158,7 +192,8 @@ class Case:
     def from_json(cls, text: str) -> "Case":
         """Read it back."""
         values = json.loads(text)
-        return cls(**{**values, "sizes": Sizes(**values["sizes"])})
+        recipe = values["recipe"] and Recipe(**values["recipe"])
+        return cls(**{**values, "sizes": Sizes(**values["sizes"]), "recipe": recipe})
 
 
 @dataclass(frozen=True)
@@ -179,6 +214,12 @@ class Outcome:
     saved_bytes : int or None
         What the forward pass kept for the backward pass, weights and inputs not counted.
     parameters : int or None
+    audio_seconds : float or None
+        Of ``train``: real audio of the timed runs, without padding.
+    waited_ms : float or None
+        Of ``train``: time of these that went by waiting for data.
+    batches : str
+        Of ``train``: a sum over the utterances of every timed batch; equal for equal batches.
 
     Examples
     --------
@@ -193,6 +234,9 @@ class Outcome:
     peak_bytes: int | None = None
     saved_bytes: int | None = None
     parameters: int | None = None
+    audio_seconds: float | None = None
+    waited_ms: float | None = None
+    batches: str = ""
 
     def to_json(self) -> str:
         """One line of JSON, without the case."""

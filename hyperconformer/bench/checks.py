@@ -1,7 +1,6 @@
 """Is the system correct that is to be measured? The speed of a wrong one is of no interest."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -203,7 +202,7 @@ def check_upstream(case: Case) -> None:
     # SpeechBrain need not be there for anything else.
     from hyperconformer.bench import upstream
 
-    theirs = upstream.recogniser(replace(case, device="cpu")).eval()
+    theirs = upstream.recogniser(case.config(), case.mixer).eval()
     config, weights = from_speechbrain(theirs.state_dict(), nhead=case.sizes.heads)
     ours = ASR(config).eval()
     ours.load_state_dict(weights)

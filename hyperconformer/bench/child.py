@@ -8,6 +8,7 @@ import torch
 from hyperconformer.bench.cases import Case, Outcome, Status
 from hyperconformer.bench.checks import CheckFailed, check
 from hyperconformer.bench.measure import measure
+from hyperconformer.bench.train import measure_training
 
 LONGEST_NOTE = 160
 
@@ -47,7 +48,7 @@ def examine(case: Case) -> Outcome:
         status: Status = "fails" if _out_of_memory(error) else "refused"
         return Outcome(case, status, f"{case.name}: the check fails: {_one_line(error)}")
     try:
-        return measure(case)
+        return measure_training(case) if case.kind == "train" else measure(case)
     except CheckFailed as error:
         return Outcome(case, "refused", str(error))
     except Exception as error:

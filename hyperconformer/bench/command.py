@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hyperconformer.errors import InputError
@@ -48,6 +50,8 @@ _COMMON: tuple[Option, ...] = (
     ("--output", {"metavar": "DIR", "help": "write bench.json and two figures"}),
     ("--record", {"metavar": "FILE", "help": "append the rows to its tables, for instance to RESULTS.md"}),
 )
+# The recipe decides.
+_NOT_OF_TRAINING = ("--modes", "--repeats", "--seed", "--d_model", "--heads")
 _FORWARD_ONLY: Option = ("--forward_only", {"action": "store_true", "help": "leave the backward pass out"})
 _LAYERS: Option = ("--layers", {"type": _positive, "default": 10, "help": "encoder layers"})
 
@@ -89,11 +93,25 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),
         *_COMMON,
     ),
+    "train": (
+        ("recipe", {"metavar": "RECIPE.yaml", "help": "as of train.py, with any --key=value of it"}),
+        ("--steps", {"type": _positive, "help": "timed steps of a process; default: 12, on a GPU 100"}),
+        (
+            "--warm_up",
+            {"type": _positive, "help": "steps before; default: 3, on a GPU what workers hold too"},
+        ),
+        (
+            "--compile",
+            {"action": "store_true", "help": "measure ours compiled too, as train.py --compile does"},
+        ),
+        *(option for option in _COMMON if option[0] not in _NOT_OF_TRAINING),
+    ),
 }
 SUMMARIES = {
     "mixer": "a token mixer alone",
     "encoder": "front-end and encoder of the 8M system",
     "step": "a whole training step of the 8M system",
+    "train": "training of a recipe on real speech",
 }
 # They say where the numbers go, not how they came about.
 NOT_RECORDED = ("--output", "--record")
@@ -113,11 +131,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     >>> parser.parse_args(["mixer", "--frames", "100,200"]).lengths
     ['100,200']
     """
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{mixer,encoder,step}")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{mixer,encoder,step,train}")
     for kind, options in OPTIONS.items():
-        subparser = kinds.add_parser(kind, help=SUMMARIES[kind], description=SUMMARIES[kind])
+        summary = SUMMARIES[kind]
+        # What looks like an option cut short may be a key of the recipe.
+        subparser = kinds.add_parser(kind, help=summary, description=summary, allow_abbrev=kind != "train")
         for flag, settings in options:
             subparser.add_argument(flag, **settings)
+        if kind == "train":
+            # The command line may have more: keys of the recipe and their values.
+            subparser.set_defaults(further=[])
 
 
 def spelt(arguments: argparse.Namespace) -> list[str]:
@@ -139,7 +162,11 @@ def spelt(arguments: argparse.Namespace) -> list[str]:
     ['bench', 'mixer', '--frames', '9', '--forward_only']
     """
     words = ["bench", arguments.kind]
+    if arguments.kind == "train":
+        words += [arguments.recipe, *arguments.further]
     for flag, settings in OPTIONS[arguments.kind]:
+        if not flag.startswith("--"):
+            continue
         value = getattr(arguments, settings.get("dest", flag[2:]))
         if flag in NOT_RECORDED or value == settings.get("default", False) or value is None:
             continue
@@ -168,12 +195,12 @@ def _lengths(arguments: argparse.Namespace) -> list[tuple[float, int]]:
     return lengths
 
 
-def _systems(arguments: argparse.Namespace) -> list[str]:
+def _systems(arguments: argparse.Namespace, ours: Sequence[str], reference: str) -> list[str]:
+    """What was asked for; else all of ours, and SpeechBrain's where it is installed."""
     from hyperconformer.bench.cases import check_systems
-    from hyperconformer.mixers import MIXERS
 
     upstream_installed = find_spec("speechbrain") is not None
-    default = [*MIXERS, *([DEFAULT_REFERENCE] if upstream_installed else [])]
+    default = [*ours, *([reference] if upstream_installed else [])]
     systems = _items(arguments.mixers) if arguments.mixers else default
     check_systems(systems, upstream_installed=upstream_installed)
     return list(dict.fromkeys(systems))
@@ -191,11 +218,7 @@ def _against(arguments: argparse.Namespace, systems: Sequence[str]) -> str:
 def _templates(arguments: argparse.Namespace) -> "list[Case]":
     """One case a mode, its system and length yet to be filled in."""
     from hyperconformer.bench.cases import PARTS, Case, Sizes
-    from hyperconformer.device import check_device
 
-    device = check_device(arguments.device)
-    if arguments.precision == "fp16" and device == "cpu":
-        raise InputError("--precision fp16 needs --device cuda: use bf16 on a CPU")
     modes = _items(arguments.modes)
     for mode in modes:
         if mode not in ("eager", "compile"):
@@ -208,17 +231,79 @@ def _templates(arguments: argparse.Namespace) -> "list[Case]":
             PARTS[arguments.kind][0],
             seconds=1.0,
             batch_size=1,
-            device=arguments.device,
-            precision=arguments.precision,
             mode=mode,
-            threads=arguments.threads or len(os.sched_getaffinity(0)),
             repeats=arguments.repeats,
-            limit_seconds=arguments.limit,
             seed=arguments.seed,
             sizes=Sizes(**chosen),
+            **_machine(arguments),
         )
         for mode in modes
     ]
+
+
+def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a case runs on, and how long it may."""
+    from hyperconformer.device import check_device
+
+    device = check_device(arguments.device)
+    if arguments.precision == "fp16" and device == "cpu":
+        raise InputError("--precision fp16 needs --device cuda: use bf16 on a CPU")
+    return {
+        "device": arguments.device,
+        "precision": arguments.precision,
+        "threads": arguments.threads or len(os.sched_getaffinity(0)),
+        "limit_seconds": arguments.limit,
+    }
+
+
+Plan = tuple["list[Case]", str]
+
+
+@contextmanager
+def _synthetic(arguments: argparse.Namespace) -> Iterator[Plan]:
+    """Cases on noise, and the system that they are compared with."""
+    from hyperconformer.bench.runner import plan
+    from hyperconformer.mixers import MIXERS
+
+    systems, lengths = _systems(arguments, list(MIXERS), DEFAULT_REFERENCE), _lengths(arguments)
+    cases = [case for template in _templates(arguments) for case in plan(template, systems, lengths)]
+    if getattr(arguments, "forward_only", False):
+        cases = [case for case in cases if case.part == "forward"]
+    yield cases, _against(arguments, systems)
+
+
+@contextmanager
+def _training(arguments: argparse.Namespace) -> Iterator[Plan]:
+    """The same of a recipe; its data lies ready as long as the cases are of use."""
+    from dataclasses import replace
+
+    from hyperconformer.bench import recipe
+    from hyperconformer.training.command import CommandLine
+
+    machine, file = _machine(arguments), arguments.recipe
+    line = CommandLine.parse([file, *arguments.further])
+    if line.run_options:
+        raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench train")
+    with TemporaryDirectory() as folder:
+        settings = recipe.read_settings(file, line.overrides, Path(folder))
+        ours = settings.model.mixer
+        systems = _systems(arguments, [ours], recipe.counterpart(ours))
+        against = _against(arguments, systems)
+        recipe.check_comparable(settings, systems)
+        counts = {"repeats": arguments.steps, "warm_up": arguments.warm_up}
+        template = recipe.template(settings, file, line.overrides, **machine, **counts)
+        recipe.prepare(settings, file, progress=sys.stderr.isatty())
+        eager = [replace(template, system=system) for system in systems]
+        compiled = [replace(case, mode="compile") for case in eager if not case.is_upstream]
+        yield [*(compiled if arguments.compile else []), *eager], against
+
+
+PLANS: dict[str, Callable[[argparse.Namespace], AbstractContextManager[Plan]]] = {
+    "mixer": _synthetic,
+    "encoder": _synthetic,
+    "step": _synthetic,
+    "train": _training,
+}
 
 
 def _prepare_output(arguments: argparse.Namespace) -> None:
@@ -226,7 +311,8 @@ def _prepare_output(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         from hyperconformer.bench.figures import require_matplotlib
 
-        require_matplotlib()
+        if arguments.kind != "train":
+            require_matplotlib()
         try:
             Path(arguments.output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -251,7 +337,9 @@ def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> N
 
         folder = Path(arguments.output)
         (folder / "bench.json").write_text(said + "\n", encoding="utf-8")
-        draw(rows, folder)
+        # Real utterances have no one length to draw against.
+        if arguments.kind != "train":
+            draw(rows, folder)
     if arguments.record is not None:
         record_rows(Path(arguments.record), *table_of(arguments.kind, rows, against, origin))
     print(text_table(rows, against))
@@ -287,18 +375,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from hyperconformer.bench.checks import CheckFailed
     from hyperconformer.bench.report import rows_of
-    from hyperconformer.bench.runner import plan, run_rounds
+    from hyperconformer.bench.runner import run_rounds
 
-    systems, lengths = _systems(arguments), _lengths(arguments)
-    against = _against(arguments, systems)
-    cases = [case for template in _templates(arguments) for case in plan(template, systems, lengths)]
-    if getattr(arguments, "forward_only", False):
-        cases = [case for case in cases if case.part == "forward"]
     _prepare_output(arguments)
-    try:
-        outcomes = run_rounds(cases, arguments.rounds, _say)
-    except CheckFailed as error:
-        _say(f"error: not measured: {error}")
-        return 1
+    with PLANS[arguments.kind](arguments) as (cases, against):
+        try:
+            outcomes = run_rounds(cases, arguments.rounds, _say)
+        except CheckFailed as error:
+            _say(f"error: not measured: {error}")
+            return 1
     _report(arguments, rows_of(outcomes, against), against)
     return 0

@@ -1,17 +1,15 @@
 """The stopwatch and the scales: time and memory of one case in this process."""
 
-import ctypes
-import gc
 import time
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hyperconformer.bench.cases import Case, Outcome, Part
 from hyperconformer.bench.checks import autocast, check_compiled
+from hyperconformer.bench.gauges import peak_memory, start_memory, synchronise
 from hyperconformer.bench.systems import build
 from hyperconformer.bench.workload import Workload
 
@@ -84,39 +82,6 @@ PARTS: dict[Part, Callable[[Case, Workload], Callable[[], None]]] = {
 }
 
 
-def _status(field: str) -> int | None:
-    """Bytes that the kernel gives for this process, or None where it gives none."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(f"{field}:"):
-                return 1024 * int(line.split()[1])
-    return None
-
-
-def _start_cpu_memory() -> int | None:
-    """Give free memory back and start the kernel's peak anew; the bytes in use, None where it cannot."""
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
-        return None
-    return _status("VmRSS")
-
-
-def _start_memory(case: Case) -> int | None:
-    if case.device_type == "cpu":
-        return _start_cpu_memory()
-    torch.cuda.reset_peak_memory_stats(case.device)
-    return 0
-
-
-def _peak_memory(case: Case, start: int | None) -> int | None:
-    peak = _status("VmHWM") if case.device_type == "cpu" else torch.cuda.max_memory_allocated(case.device)
-    return None if start is None or peak is None else max(0, peak - start)
-
-
 def saved_bytes(forward: Run, known: list[Tensor]) -> int:
     """Count what a forward pass keeps for the backward pass, each storage once.
 
@@ -164,19 +129,14 @@ class _Kept:
         return self.tensor.untyped_storage()
 
 
-def _synchronise(case: Case) -> None:
-    if case.device_type == "cuda":
-        torch.cuda.synchronize(case.device)
-
-
 def _timed(case: Case, load: Workload, once: Callable[[], None], deadline: float) -> list[float]:
     """Milliseconds of every run."""
     times: list[float] = []
     while len(times) < case.repeats and (len(times) < FEWEST_REPEATS or time.perf_counter() < deadline):
-        _synchronise(case)
+        synchronise(case)
         start = time.perf_counter()
         once()
-        _synchronise(case)
+        synchronise(case)
         times.append(1000 * (time.perf_counter() - start))
         load.clear_gradients()
     return times
@@ -207,9 +167,9 @@ def measure(case: Case) -> Outcome:
         load.clear_gradients()
     times_ms = _timed(case, load, once, deadline)
     # Apart from the timing: memory that was just given back is slow to get again.
-    start = _start_memory(case)
+    start = start_memory(case)
     once()
-    peak = _peak_memory(case, start)
+    peak = peak_memory(case, start)
     load.clear_gradients()
     kept = None
     if case.part != "forward":

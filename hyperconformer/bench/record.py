@@ -14,7 +14,12 @@ from hyperconformer.bench.report import COLUMNS, Row
 from hyperconformer.provenance import commit, processor
 
 SECTION = "## Speed and memory"
-TITLES: dict[Kind, str] = {"mixer": "### Mixer", "encoder": "### Encoder", "step": "### Training step"}
+TITLES: dict[Kind, str] = {
+    "mixer": "### Mixer",
+    "encoder": "### Encoder",
+    "step": "### Training step",
+    "train": "### Training",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step"}
+    kind : {"mixer", "encoder", "step", "train"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -94,7 +99,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step"}
+    kind : {"mixer", "encoder", "step", "train"}
     rows : sequence of Row
     against : str
         The reference system.

@@ -22,6 +22,12 @@ class Measured:
         Medians over the rounds.
     status, note : str
         As of an outcome: what went wrong.
+    speeds : tuple of float
+        Of ``train``: audio seconds per second of every round.
+    fastest_speed : float or None
+        Of ``train``: the same, where every step counts as it went in its fastest round.
+    waiting : float or None
+        Of ``train``: share of the time that went by waiting for data, the median over the rounds.
 
     Examples
     --------
@@ -34,6 +40,9 @@ class Measured:
     saved_bytes: int | None = None
     status: str = "ok"
     note: str = ""
+    speeds: tuple[float, ...] = ()
+    fastest_speed: float | None = None
+    waiting: float | None = None
 
     @property
     def fastest_ms(self) -> float | None:
@@ -57,7 +66,7 @@ class Row:
     parts : mapping of str to Measured
     parameters : int or None
     ratios : mapping of str to float
-        Median times, peaks and saved bytes as multiples of the reference system's.
+        Median times, speeds, peaks and saved bytes as multiples of the reference system's.
 
     Examples
     --------
@@ -73,8 +82,11 @@ class Row:
 
     @property
     def audio_seconds_per_second(self) -> float | None:
-        """Speed of the forward pass, or of the training step, by its median time."""
-        median = next(iter(self.parts.values())).median_ms
+        """Speed of the forward pass or step by its median time; of ``train`` the median of the rounds."""
+        measured = next(iter(self.parts.values()))
+        if measured.speeds:
+            return statistics.median(measured.speeds)
+        median = measured.median_ms
         return None if median is None else 1000 * self.case.batch_size * self.case.seconds / median
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,10 +115,16 @@ def _measured(outcomes: Sequence[Outcome]) -> Measured:
     wrong = next((outcome for outcome in outcomes if outcome.status != "ok"), None)
     if wrong is not None:
         return Measured(status=wrong.status, note=wrong.note)
+    rounds = [(o.audio_seconds, o.times_ms) for o in outcomes if o.audio_seconds is not None]
+    fastest = sum(map(min, zip(*(times for _, times in rounds), strict=True)))
+    waiting = [o.waited_ms / sum(o.times_ms) for o in outcomes if o.waited_ms is not None]
     return Measured(
         tuple(time for outcome in outcomes for time in outcome.times_ms),
         _median([outcome.peak_bytes for outcome in outcomes]),
         _median([outcome.saved_bytes for outcome in outcomes]),
+        speeds=tuple(1000 * audio / sum(times) for audio, times in rounds),
+        fastest_speed=1000 * rounds[0][0] / fastest if rounds else None,
+        waiting=statistics.median(waiting) if waiting else None,
     )
 
 
@@ -116,6 +134,9 @@ def _quantities(row: Row) -> dict[str, float | None]:
     for part, measured in row.parts.items():
         quantities[f"{part} time"] = measured.median_ms
         quantities[f"{part} peak"] = measured.peak_bytes
+        if measured.speeds:
+            quantities["speed"] = statistics.median(measured.speeds)
+            quantities["fastest speed"] = measured.fastest_speed
     quantities["saved"] = _median([measured.saved_bytes for measured in row.parts.values()])
     return quantities
 
@@ -126,7 +147,7 @@ def _compared(row: Row, reference: Row | None) -> Row:
     ours, theirs = _quantities(row), _quantities(reference)
     ratios = {}
     for name, value in ours.items():
-        other = theirs[name]
+        other = theirs.get(name)
         if value is not None and other:
             ratios[name] = value / other
     return replace(row, ratios=ratios)
@@ -139,7 +160,7 @@ def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
     ----------
     outcomes : sequence of Outcome
     against : str
-        The reference system: compared at the same length in the same mode.
+        The reference system: compared at the same length in the same mode, or eager where it only is.
 
     Returns
     -------
@@ -164,7 +185,10 @@ def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
         parameters = next((o.parameters for o in every if o.parameters is not None), None)
         measured = {part: _measured(found) for part, found in parts.items()}
         rows[key] = Row(every[0].case, measured, parameters)
-    return [_compared(row, rows.get((against, key[1], key[2]))) for key, row in rows.items()]
+    return [
+        _compared(row, rows.get((against, key[1], key[2]), rows.get((against, key[1], "eager"))))
+        for key, row in rows.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -240,6 +264,17 @@ _BOTH_PASSES: tuple[Column, ...] = (
     ("peak x", _ratio("backward peak")),
     ("saved x", _ratio("saved")),
 )
+
+
+def _fastest_speed(row: Row) -> Cell:
+    return _number(row.parts["step"].fastest_speed)
+
+
+def _waiting(row: Row) -> Cell:
+    waiting = row.parts["step"].waiting
+    return Cell("-" if waiting is None else f"{100 * waiting:.1f}")
+
+
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "mixer": _BOTH_PASSES,
     "encoder": _BOTH_PASSES,
@@ -252,6 +287,19 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ("step x", _ratio("step time")),
         ("peak x", _ratio("step peak")),
         ("saved x", _ratio("saved")),
+    ),
+    "train": (
+        *_WHAT[:3],
+        ("seconds a batch", _WHAT[3][1]),
+        _WHAT[-1],
+        ("step ms", _time("step")),
+        _SPEED,
+        ("fastest", _fastest_speed),
+        ("waiting %", _waiting),
+        ("peak MiB", _peak("step")),
+        ("speed x", _ratio("speed")),
+        ("fastest x", _ratio("fastest speed")),
+        ("peak x", _ratio("step peak")),
     ),
 }
 

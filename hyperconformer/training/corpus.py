@@ -130,6 +130,47 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
     if not settings.train_splits or not settings.test_splits:
         raise InputError("train_splits and test_splits need a split each: see the folders in data_folder")
     names = [*settings.train_splits, *settings.dev_splits, *settings.test_splits]
+    found = prepare_manifests(settings, hparams_file, names, progress=progress)
+    train = [utterance for name in settings.train_splits for utterance in found[name]]
+    valid = [utterance for name in settings.dev_splits for utterance in found[name]]
+    if not settings.dev_splits:
+        train, valid = hold_out(train)
+    return Splits(train, valid, {name: found[name] for name in settings.test_splits})
+
+
+def prepare_manifests(
+    settings: Settings, hparams_file: str, names: Sequence[str], *, progress: bool = True
+) -> dict[str, list[Utterance]]:
+    """Find, or make, splits of the corpus, and write their manifests to the run's folder.
+
+    Parameters
+    ----------
+    settings : Settings
+    hparams_file : str
+        Named where the data is missing.
+    names : sequence of str
+        The splits, each once.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    dict of str to list of Utterance
+        By split.
+
+    Raises
+    ------
+    InputError
+        If the corpus is not there or not whole.
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> prepare_manifests(load_settings("hparams/hyperconformer.yaml", {}), "x.yaml", ["dev-clean"])
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: data_folder is not set: ... Ways to go on: ...
+    """
     data_folder = None if settings.data_folder is None else Path(settings.data_folder)
     folder = settings.folder / "manifests"
     with distributed.main_first() as main:
@@ -143,12 +184,7 @@ def prepare_splits(settings: Settings, hparams_file: str, *, progress: bool = Tr
             copy_manifests(data_folder, names, folder)
         elif main:
             prepare_librispeech(data_folder, names, folder, progress=progress)
-    found = {name: read_manifest(folder / f"{name}.csv") for name in names}
-    train = [utterance for name in settings.train_splits for utterance in found[name]]
-    valid = [utterance for name in settings.dev_splits for utterance in found[name]]
-    if not settings.dev_splits:
-        train, valid = hold_out(train)
-    return Splits(train, valid, {name: found[name] for name in settings.test_splits})
+    return {name: read_manifest(folder / f"{name}.csv") for name in names}
 
 
 def copy_manifests(data_folder: Path, splits: Sequence[str], manifest_folder: Path) -> dict[str, Path]:
