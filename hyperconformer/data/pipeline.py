@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hyperconformer.audio import read_audio
 from hyperconformer.constants import BEGIN, BLANK, END, SAMPLE_RATE
@@ -208,11 +208,26 @@ def collate(items: Sequence[Example | InputError]) -> Batch:
     )
 
 
+class _Onwards(Sampler[list[Draw]]):
+    """The epochs of a sampler one after the other, without end."""
+
+    def __init__(self, sampler: BatchSampler) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return self.sampler.onwards()
+
+
 class Loader(DataLoader[Example | InputError]):
     """A DataLoader whose workers report bad input in one line, without a traceback of their own.
 
+    Iterating yields one epoch. Workers go on to the next one meanwhile, so that it begins without a wait,
+    if the batch sampler goes on too; an epoch or a start that does not follow begins anew.
+
     Attributes
     ----------
+    steps : BatchSampler
+        Plans the batches.
     strict : bool
         Whether audio that cannot be read ends the iteration; else it is left to who takes the batches.
 
@@ -225,24 +240,32 @@ class Loader(DataLoader[Example | InputError]):
     hyperconformer.errors.InputError: ...no.wav...
     """
 
+    steps: BatchSampler
     strict = True
-
-    @property
-    def steps(self) -> BatchSampler:
-        """What plans the batches."""
-        return cast(BatchSampler, self.batch_sampler)
+    _stream: Iterator[Batch] | None = None
+    _next: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # the collate function makes batches
         """Yield batches."""
-        for item in super().__iter__():
-            batch = cast(Batch, item)
+        epoch, start = self.steps.epoch, self.steps.start
+        if self._stream is None or self._next != (epoch, start):
+            self._stream = cast(Iterator[Batch], super().__iter__())
+        stream, self._next = self._stream, None
+        for _ in range(len(self.steps)):
+            batch = next(stream)
             if self.strict and batch.faults:
                 raise InputError(batch.faults[0])
             yield batch
+        self._next = epoch + 1, 0
 
 
 def make_loader(
-    dataset: SpeechDataset, sampler: BatchSampler, *, num_workers: int = 0, strict: bool = True
+    dataset: SpeechDataset,
+    sampler: BatchSampler,
+    *,
+    num_workers: int = 0,
+    strict: bool = True,
+    onwards: bool = False,
 ) -> Loader:
     """Batches of a data set in a sampler's order.
 
@@ -254,6 +277,8 @@ def make_loader(
         Reading processes beside the training; 0 reads in between.
     strict : bool
         End at the first audio that cannot be read.
+    onwards : bool
+        Let the workers go on to the next epoch.
 
     Returns
     -------
@@ -267,12 +292,11 @@ def make_loader(
     """
     loader = Loader(
         dataset,
-        batch_sampler=sampler,
+        batch_sampler=_Onwards(sampler) if onwards else sampler,
         collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        prefetch_factor=4 if num_workers else None,
     )
-    loader.strict = strict
+    loader.steps, loader.strict = sampler, strict
     return loader

@@ -134,11 +134,15 @@ class BatchSampler(Sampler[list[Draw]]):
         self.seconds = np.asarray(seconds, dtype=np.float64)
         self.tokens = np.zeros(len(self.seconds)) if tokens is None else np.asarray(tokens)
         self.max_batch_seconds, self.max_batch_tokens = max_batch_seconds, max_batch_tokens
+        self.epoch, self.start = 1, 0
         self.seed, self.speeds, self.shuffle, self.share = seed, tuple(speeds), shuffle, share
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Plan the batches of an epoch, and begin with batch ``start`` of them."""
+        self.epoch, self.start, self._batches = epoch, start, self._plan(epoch)
+
+    def _plan(self, epoch: int) -> list[list[Draw]]:
         rng = keyed_rng(self.seed, "batches", epoch)
         count = len(self.seconds)
         speeds = rng.choice(np.asarray(self.speeds), size=count)
@@ -149,9 +153,7 @@ class BatchSampler(Sampler[list[Draw]]):
             [Draw(int(index), epoch, int(speeds[index])) for index in batch]
             for batch in self._bounded(order, seconds)
         ]
-        if self.shuffle:
-            batches = [batches[i] for i in rng.permutation(len(batches))]
-        self._batches, self._start = batches, start
+        return [batches[i] for i in rng.permutation(len(batches))] if self.shuffle else batches
 
     def _bounded(self, order: npt.NDArray[np.int64], seconds: npt.NDArray[np.float64]) -> list[list[int]]:
         """Fill one batch after the other, in the given order."""
@@ -183,9 +185,20 @@ class BatchSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this process's pieces of the planned batches."""
-        for step in range(self._start, self.steps):
-            yield from map(list, self.pieces(step))
+        return self._pieces(self._batches[self.start :])
+
+    def _pieces(self, batches: Sequence[Sequence[Draw]]) -> Iterator[list[Draw]]:
+        for batch in batches:
+            yield from map(list, self.share.of(batch))
+
+    def onwards(self) -> Iterator[list[Draw]]:
+        """Yield the pieces of the planned epoch, then of all after it, whatever is planned since."""
+        epoch, batches = self.epoch, self._batches[self.start :]
+        while len(self.seconds):
+            yield from self._pieces(batches)
+            epoch += 1
+            batches = self._plan(epoch)
 
     def __len__(self) -> int:
         """Pieces of this process that are to come."""
-        return sum(len(self.pieces(step)) for step in range(self._start, self.steps))
+        return sum(len(self.pieces(step)) for step in range(self.start, self.steps))

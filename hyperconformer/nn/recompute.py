@@ -144,9 +144,9 @@ def _product_of(
     weight: Tensor,
     bias: Tensor | None,
 ) -> Tensor:
-    # A compiler weighs by itself what to keep, and cannot look into a backward written by hand; tensors
-    # without values (meta) have no autocast.
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_meta:
+    # A compiler weighs by itself what to keep, and cannot look into a backward written by hand; a GPU waits
+    # for its work to be launched, which this would slow down; tensors without values have no autocast.
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.device.type != "cpu":
         return product.forward(function(*inputs), weight, bias)
     out: Tensor = _ProductOf.apply(product, function, weight, bias, *inputs)  # type: ignore[no-untyped-call]  # torch's own
     return out

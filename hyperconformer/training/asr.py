@@ -1,6 +1,6 @@
 """Training a recogniser: from a recipe to a model that is tested and ready to transcribe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperconformer.data.pipeline import Loader
@@ -10,10 +10,11 @@ from hyperconformer.text import Tokenizer
 from hyperconformer.training import distributed
 from hyperconformer.training.brain import ASRBrain
 from hyperconformer.training.corpus import Splits, make_tokenizer, prepare_splits, trainable
-from hyperconformer.training.experiment import open_folder, record_settings
+from hyperconformer.training.experiment import open_folder, record_settings, trained_with
+from hyperconformer.training.fitting import fit_batch_seconds
 from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
 from hyperconformer.training.searcher import make_searches
-from hyperconformer.training.settings import Settings
+from hyperconformer.training.settings import AUTO, Settings
 from hyperconformer.training.setup import (
     compile_model,
     make_model,
@@ -51,6 +52,30 @@ class Speech:
         return str(self.splits)
 
 
+def as_before(settings: Settings) -> Settings:
+    """Take the batch size that a run to be continued found for itself, where it is to be found again.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Settings
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> settings = load_settings("hparams/mini.yaml", {"max_batch_length": "auto", "output_folder": "/none"})
+    >>> as_before(settings).max_batch_length
+    'auto'
+    """
+    before = trained_with(settings)
+    if settings.max_batch_length != AUTO or not before:
+        return settings
+    return replace(settings, max_batch_length=before["max_batch_length"])
+
+
 class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
     """Train with the joint CTC/attention loss, validate by greedy WER, test with the recipe's searches.
 
@@ -68,20 +93,24 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
 
     def prepare(self) -> Speech:
         """Find or make the corpus, its manifests and its tokens."""
-        settings = self.settings
+        self.settings = settings = as_before(self.settings)
         splits = prepare_splits(settings, self.hparams_file, progress=self.progress)
         open_folder(settings)
         tokenizer = make_tokenizer(settings, splits.train)
         if self.debug:
             splits = splits.shortest(DEBUG_UTTERANCES)
-        record_settings(settings)
         return Speech(
             Splits(trainable(splits.train, tokenizer, settings), splits.valid, splits.tests), tokenizer
         )
 
     def make_brain(self, model: ASR, data: Speech) -> ASRBrain:
-        """Bring the recogniser to its device."""
+        """Bring the recogniser to its device, and find how much it can take at a time if that was asked."""
         brain = ASRBrain(model, data.tokenizer, self.settings, self.run_options)
+        if self.settings.max_batch_length == AUTO:
+            longest = max(utterance.seconds for utterance in data.splits.train)
+            seconds = fit_batch_seconds(brain, longest)
+            brain.settings = self.settings = replace(self.settings, max_batch_length=seconds)
+        record_settings(self.settings)
         if self.run_options.get("compile", False):
             compile_model(model)
         return brain

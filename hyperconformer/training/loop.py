@@ -89,7 +89,7 @@ class StepBrain(sb.Brain):
         self.learner = Learner(
             model,
             self.optimizer,
-            self._objective,
+            self.objective,
             part_names=part_names,
             max_grad_norm=settings.max_grad_norm,
             scaler=self.scaler,
@@ -104,7 +104,8 @@ class StepBrain(sb.Brain):
         module: nn.Module = self.modules["model"]
         return module
 
-    def _objective(self, batch: Any) -> Losses:
+    def objective(self, batch: Any) -> Losses:
+        """A training batch to its losses."""
         return self.compute_objectives(self.compute_forward(batch, Stage.TRAIN), batch, Stage.TRAIN)
 
     def judged(self) -> dict[str, float]:
@@ -353,7 +354,9 @@ class StepBrain(sb.Brain):
         self.modules.eval()
         sums = torch.zeros(2, device=self.device)
         averaged = self.average.applied() if self.average and stage == Stage.VALID else nullcontext()
-        with torch.no_grad(), averaged:
+        # Other graphs for evaluation would take longer to compile than they save.
+        eager = torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
+        with torch.no_grad(), averaged, eager:
             for number, batch in enumerate(
                 tqdm(batches, disable=not enable, dynamic_ncols=True, leave=False)
             ):

@@ -77,3 +77,27 @@ def test_epochs_are_the_same_whoever_reads(utterances, tokenizer, workers: int) 
     for ours, plain in zip(load(workers), load(0), strict=True):
         assert ours.utterances == plain.utterances
         assert torch.equal(ours.samples_bs, plain.samples_bs) and torch.equal(ours.plans_bp, plain.plans_bp)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_that_goes_onwards_gives_what_a_new_one_would(
+    utterances, tokenizer, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def loader(**options):
+        seconds = [u.seconds for u in utterances]
+        sampler = BatchSampler(seconds, max_batch_seconds=2.5, seed=3, speeds=(95, 105))
+        dataset = SpeechDataset(utterances, tokenizer, seed=3, augment=SpecAugment())
+        return make_loader(dataset, sampler, num_workers=workers, **options)
+
+    begun, onwards = [], BatchSampler.onwards
+    monkeypatch.setattr(BatchSampler, "onwards", lambda self: (begun.append(self.epoch), onwards(self))[1])
+    ahead = loader(onwards=True)
+    # The third follows the second; the fourth is broken off, so the fifth begins anew, in its middle.
+    for epoch, start, taken in ((1, 1, 99), (2, 0, 99), (3, 0, 99), (4, 0, 1), (4, 2, 99), (2, 0, 99)):
+        ahead.steps.set_epoch(epoch, start)
+        plain = loader()
+        plain.steps.set_epoch(epoch, start)
+        for _, ours, theirs in zip(range(taken), ahead, plain, strict=False):
+            assert ours.names == theirs.names and torch.equal(ours.plans_bp, theirs.plans_bp)
+            assert torch.equal(ours.samples_bs, theirs.samples_bs)
+    assert begun == [1, 4, 2]
