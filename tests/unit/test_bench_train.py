@@ -72,7 +72,9 @@ def test_a_recipe_is_measured_beside_upstream(
     step = ours["parts"]["step"]
     assert len(step["times_ms"]) == 3 and step["peak_bytes"] is not None and 0 < step["waiting"] < 1
     assert ours["ratios"]["speed"] == ours["audio_seconds_per_second"] / theirs["audio_seconds_per_second"]
-    assert f"bench train {RECIPE} --data_folder {data}" in found["command"] and "--steps 3" in found["command"]
+    assert (
+        f"bench train {RECIPE} --data_folder {data}" in found["command"] and "--steps 3" in found["command"]
+    )
     assert json.loads((tmp_path / "out" / "bench.json").read_text()) == found
     assert "waiting %" in said.out
     table = results.read_text()
