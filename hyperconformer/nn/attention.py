@@ -114,4 +114,5 @@ class Attention(nn.Module):
             scores_bhlt = scores_bhlt + torch.zeros_like(visible, dtype=scores_bhlt.dtype).masked_fill(
                 ~visible, -torch.inf
             )
-        return self.dropout(scores_bhlt.softmax(dim=-1)) @ value_bhte
+        weights_bhlt: Tensor = self.dropout(scores_bhlt.softmax(dim=-1))
+        return weights_bhlt @ value_bhte
