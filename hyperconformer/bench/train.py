@@ -28,7 +28,13 @@ COMPARED_UTTERANCES = 2
 
 
 class Trainer(Protocol):
-    """What learns from batches."""
+    """What learns from batches.
+
+    Examples
+    --------
+    >>> sorted(name for name in Trainer.__dict__ if not name.startswith("_"))
+    ['model', 'take']
+    """
 
     @property
     def model(self) -> nn.Module:

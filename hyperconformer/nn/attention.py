@@ -1,7 +1,12 @@
 """Multi-head attention with its projections apart, so that keys and values can be kept."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from hyperconformer.nn.dropout import Dropout
 
 
 class Attention(nn.Module):
@@ -43,7 +48,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(d_model, d_model)
         self.key_value = nn.Linear(d_model, 2 * d_model)
         self.out = nn.Linear(d_model, d_model)
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
 
     def _heads(self, x_btd: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, D / H)."""
@@ -81,13 +86,33 @@ class Attention(nn.Module):
         -------
         Tensor, shape (B, L, D)
         """
-        mixed_bhle = F.scaled_dot_product_attention(
-            self._heads(self.query(x_bld)),
-            key_bhte,
-            value_bhte,
-            attn_mask=visible,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-        )
+        query_bhle = self._heads(self.query(x_bld))
+        probability = self.dropout.p if self.training else 0.0
+        if probability and x_bld.device.type == "cpu" and not torch.compiler.is_compiling():
+            mixed_bhle = self._dropped(query_bhle, key_bhte, value_bhte, visible, causal)
+        else:
+            mixed_bhle = F.scaled_dot_product_attention(
+                query_bhle, key_bhte, value_bhte, attn_mask=visible, dropout_p=probability, is_causal=causal
+            )
         out: Tensor = self.out(mixed_bhle.transpose(1, 2).flatten(2))
         return out
+
+    def _dropped(
+        self,
+        query_bhle: Tensor,
+        key_bhte: Tensor,
+        value_bhte: Tensor,
+        visible: Tensor | None,
+        causal: bool,
+    ) -> Tensor:
+        """The same in plain products, as PyTorch does it on a CPU too, but with cheaper masks."""
+        scores_bhlt = (query_bhle / math.sqrt(query_bhle.shape[-1])) @ key_bhte.transpose(2, 3)
+        if causal:
+            visible = torch.ones(scores_bhlt.shape[2:], dtype=torch.bool).tril()
+        if visible is not None:
+            # Adding is cheaper than filling in, as the mask is small.
+            scores_bhlt = scores_bhlt + torch.zeros_like(visible, dtype=scores_bhlt.dtype).masked_fill(
+                ~visible, -torch.inf
+            )
+        weights_bhlt: Tensor = self.dropout(scores_bhlt.softmax(dim=-1))
+        return weights_bhlt @ value_bhte

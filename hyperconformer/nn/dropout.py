@@ -70,10 +70,6 @@ class Dropout(nn.Module):
         levels = words.view(torch.int16)[: like.numel()].view(like.shape)
         return (levels >= int(self.p * _LEVELS) - _LEVELS // 2).view(torch.uint8)
 
-    def apply_mask_(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Drop in place, by a mask that :meth:`mask` drew: any shape -> the same."""
-        return x if mask is None else x.mul_(mask).mul_(self.scale)
-
     def add(self, x: Tensor, branch: Tensor, weight: float = 1.0) -> Tensor:
         """Close a residual: ``x + weight * dropout(branch)`` in as few passes as can be."""
         mask = self.mask(branch)

@@ -71,7 +71,11 @@ class FeedForward(nn.Module):
             # Nobody looks at these values again, and new memory costs as much as the activation.
             out: Tensor = self.project(F.silu(hidden_btf, inplace=True))
             return out
-        return linear_of(self._active, (hidden_btf, kept), self.project.weight, self.project.bias)
+        scale = 1.0 if kept is None else self.dropout.scale
+        weight, bias = self.project.weight, self.project.bias
+        return linear_of(self._active, (hidden_btf, kept), weight, bias, scale=scale)
 
     def _active(self, hidden_btf: Tensor, kept: Tensor | None) -> Tensor:
-        return self.dropout.apply_mask_(ACTIVATIONS[self.activation](hidden_btf), kept)
+        """Behind dropout, but for its scale."""
+        active = ACTIVATIONS[self.activation](hidden_btf)
+        return active if kept is None else active.mul_(kept)

@@ -11,9 +11,14 @@ Recomputed = Callable[..., Tensor]
 
 
 def linear_of(
-    function: Recomputed, inputs: tuple[Tensor | None, ...], weight: Tensor, bias: Tensor | None
+    function: Recomputed,
+    inputs: tuple[Tensor | None, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    scale: float = 1.0,
 ) -> Tensor:
-    """``linear(function(*inputs), weight, bias)``, keeping only ``inputs`` for backward.
+    """``linear(scale * function(*inputs), weight, bias)``, keeping only ``inputs`` for backward.
 
     Autograd would keep the function's result, and often what lies within it, for the weight's gradient. For
     a function that costs little beside the product (a norm, an activation, a mask) computing it again is
@@ -28,6 +33,8 @@ def linear_of(
         What ``function`` takes.
     weight : Tensor, shape (O, I)
     bias : Tensor, shape (O,), or None
+    scale : float
+        Multiplied with the weight, which has far fewer values than the function's result.
 
     Returns
     -------
@@ -44,7 +51,7 @@ def linear_of(
     >>> torch.autograd.grad(out.sum(), x)
     (tensor([[2., 0.]]),)
     """
-    return _product_of(_Linear(), function, inputs, weight, bias)
+    return _product_of(_Linear(scale), function, inputs, weight, bias)
 
 
 def convolution_of(
@@ -107,15 +114,21 @@ def normed_linear(
 
 
 class _Linear:
-    """y (..., I) -> y weight' + bias."""
+    """y (..., I) -> scale y weight' + bias."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def _scaled(self, weight: Tensor) -> Tensor:
+        return weight if self.scale == 1 else self.scale * weight
 
     def forward(self, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(y, weight, bias)
+        return F.linear(y, self._scaled(weight), bias)
 
     def backward(self, grad: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients for y, weight and bias."""
         grad_no, y_ni = grad.reshape(-1, grad.shape[-1]), y.reshape(-1, y.shape[-1])
-        return grad @ weight, grad_no.t() @ y_ni, grad_no.sum(dim=0)
+        return grad @ self._scaled(weight), self._scaled(grad_no.t() @ y_ni), grad_no.sum(dim=0)
 
 
 class _Convolution:

@@ -17,11 +17,15 @@ logger = logging.getLogger(__name__)
 SHARE_OF_MEMORY = 0.9
 """The rest is for what the allocator loses between blocks of many sizes."""
 STEP_DOWN = 0.85
+MOST_SECONDS = 4800.0
+"""Of one GPU: eight times the LibriSpeech recipes' batch, beyond which larger ones only learn more slowly."""
 TOKENS_PER_SECOND = 6
 """More than people say; LibriSpeech has some four."""
 
 
-def largest_fit(peak_bytes: Callable[[float], int], room: int, first: float) -> float:
+def largest_fit(
+    peak_bytes: Callable[[float], int], room: int, first: float, most: float = MOST_SECONDS
+) -> float:
     """Find the largest batch whose peak memory leaves some room, by two tries, a line and a proof.
 
     Parameters
@@ -30,8 +34,8 @@ def largest_fit(peak_bytes: Callable[[float], int], room: int, first: float) -> 
         Seconds of a batch to the peak of memory of a step; raises ``torch.OutOfMemoryError``.
     room : int
         Bytes that may be used.
-    first : float
-        Seconds of the smallest try.
+    first, most : float
+        Seconds of the smallest try, and of the largest.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def largest_fit(peak_bytes: Callable[[float], int], room: int, first: float) -> 
             f"a GPU has no room for {2 * first:g} s of audio: lower --max_utterance_length"
         ) from error
     slope = max(1.0, (high - low) / first)
-    seconds = max(first, ((room - low) / slope + first) // 10 * 10)
+    seconds = max(first, min(most, (room - low) / slope + first) // 10 * 10)
     while seconds > first:
         try:
             if peak_bytes(seconds) <= room:
@@ -138,7 +142,8 @@ def _noise(brain: ASRBrain, count: int, seconds: float) -> Batch:
     nobody: Sequence[Utterance] = [Utterance(f"{n}", seconds, "", "", "") for n in range(count)]
     return Batch(
         utterances=tuple(nobody),
-        samples_bs=0.1 * torch.randn(count, samples),
+        # On the device at once: this much noise takes a processor longer than the step.
+        samples_bs=0.1 * torch.randn(count, samples, device=brain.device),
         lengths_b=torch.full((count,), samples),
         tokens_bl=torch.randint(3, settings.model.output_neurons, (count, tokens)),
         token_lengths_b=torch.full((count,), tokens),

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperconformer.errors import InputError
-from hyperconformer.training.fitting import largest_fit
+from hyperconformer.training.brain import ASRBrain
+from hyperconformer.training.fitting import MOST_SECONDS, _dry_step, largest_fit
+from hyperconformer.training.settings import load_settings
+from hyperconformer.training.setup import make_model
 
 
 @given(
@@ -31,8 +34,8 @@ def test_what_is_found_was_seen_to_fit(base: int, slope: int, bend: float, room:
         assert max(tried.values()) > limit
         return
     assert found == 30 or tried[found] <= min(room, limit)
-    assert len(tried) < 200
-    if bend == 0 and room <= limit and found > 30:
+    assert found <= MOST_SECONDS
+    if bend == 0 and room <= limit and 30 < found < MOST_SECONDS:
         assert base + slope * (found + 10) > room
 
 
@@ -42,3 +45,21 @@ def test_a_gpu_without_any_room_is_named() -> None:
 
     with pytest.raises(InputError, match="no room for 60 s of audio: lower --max_utterance_length"):
         largest_fit(peak, 10**9, first=30.0)
+
+
+def test_a_try_leaves_the_weights_alone_and_its_batch_is_one_that_training_could_have(tmp_path) -> None:
+    settings = load_settings(
+        "hparams/digits.yaml",
+        {
+            "output_folder": str(tmp_path),
+            "num_encoder_layers": 1,
+            "d_model": 16,
+            "d_ffn": 32,
+            "cr_ctc_weight": 0.2,
+        },
+    )
+    brain = ASRBrain(make_model(settings), None, settings, {"device": "cpu", "noprogressbar": True})
+    before = {name: tensor.clone() for name, tensor in brain.model.state_dict().items()}
+    _dry_step(brain, utterances=3, seconds=2.0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in brain.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in brain.model.parameters())

@@ -165,3 +165,25 @@ def test_subsampling_equals_loops(frames: int) -> None:
 def test_subsampling_needs_a_multiple_of_four_bands() -> None:
     with pytest.raises(ValueError, match="got 30"):
         Subsampling(30, 4, channels=(3, 2), dropout=0.0)
+
+
+@pytest.mark.parametrize("hidden", ["causal", "padding", "nothing"])
+def test_attention_with_dropout_equals_pytorch_s_on_its_mask(hidden: str) -> None:
+    module = Attention(8, num_heads=2, dropout=0.25).double()
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    causal = hidden == "causal"
+    visible = torch.arange(5) < torch.tensor([5, 3, 1]).view(3, 1, 1, 1) if hidden == "padding" else None
+    torch.manual_seed(1)
+    kept = module.dropout.mask(torch.empty(3, 2, 5, 5))
+    torch.manual_seed(1)
+    ours = module(x, *module.keys_values(x), visible=visible, causal=causal)
+    # The weights themselves, by values that are unit vectors.
+    key, value = module.keys_values(x)
+    units = torch.eye(5, dtype=torch.float64).expand(3, 2, 5, 5)
+    query = module._heads(module.query(x))
+    weights = torch.nn.functional.scaled_dot_product_attention(
+        query, key, units, attn_mask=visible, is_causal=causal
+    )
+    mixed = (weights * kept * module.dropout.scale) @ value
+    torch.testing.assert_close(ours, module.out(mixed.transpose(1, 2).flatten(2)), rtol=1e-9, atol=1e-9)
+    assert 0 < kept.float().mean() < 1

@@ -11,7 +11,7 @@ from hyperconformer.bench.measure import saved_bytes
 from hyperconformer.models.encoder import EncoderLayer
 from hyperconformer.nn import pieces
 from hyperconformer.nn.dropout import Dropout
-from hyperconformer.nn.feedforward import FeedForward
+from hyperconformer.nn.feedforward import ACTIVATIONS, FeedForward
 from hyperconformer.nn.mirror import mirror
 from hyperconformer.nn.recompute import convolution_of, linear_of, normed_linear
 from hyperconformer.nn.subsampling import Subsampling
@@ -195,3 +195,21 @@ def test_closing_a_residual_equals_the_sum_of_its_parts() -> None:
 def test_impossible_dropout_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match=f"to 0.99998, got {p}"):
         Dropout(p)
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_a_feed_forward_with_dropout_equals_its_formula(activation) -> None:
+    module = FeedForward(6, 24, dropout=0.25, activation=activation).double()
+
+    def fast(x: Tensor) -> Tensor:
+        torch.manual_seed(2)
+        return module(x)
+
+    def slow(x: Tensor) -> Tensor:
+        torch.manual_seed(2)
+        kept = module.dropout.mask(torch.empty(2, 5, 24))
+        assert 0 < kept.float().mean() < 1
+        active = ACTIVATIONS[activation](module.expand(module.norm(x)))
+        return module.project(active * kept * module.dropout.scale)
+
+    assert_same_with_gradients(module, fast, slow, torch.randn(2, 5, 6, dtype=torch.float64))
