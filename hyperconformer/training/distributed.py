@@ -222,11 +222,15 @@ def sum_gradients(parameters: Iterable[nn.Parameter], further: Tensor) -> Tensor
     if world() == 1:
         return further
     learnt = [parameter for parameter in parameters if parameter.requires_grad]
-    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
+    for parameter in learnt:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    grads = [parameter.grad for parameter in learnt if parameter.grad is not None]
     flat = torch.cat([*(grad.flatten().float() for grad in grads), further])
     dist.all_reduce(flat)
     sizes = [grad.numel() for grad in grads]
     *summed, further = flat.split([*sizes, len(further)])
-    for parameter, grad in zip(learnt, summed, strict=True):
-        parameter.grad = grad.view_as(parameter).to(parameter.dtype)
+    for grad, total in zip(grads, summed, strict=True):
+        # In place: a fused optimizer takes it for granted that weight and gradient lie alike in memory.
+        grad.copy_(total.view(grad.shape))
     return further

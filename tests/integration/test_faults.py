@@ -217,7 +217,9 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def test_two_processes_learn_what_one_does(corpus, tmp_path) -> None:
-    exact = ["--transformer_dropout=0", "--max_batch_length=6", "--ema_decay=0.5"]
+    # Adam divides by the gradient's size, so where that is nearly zero its rounding would decide.
+    steady = ["--adam_eps=0.1", "--lr=0.02", "--n_warmup_steps=3"]
+    exact = ["--transformer_dropout=0", "--max_batch_length=6", "--ema_decay=0.5", *steady]
     one = run(corpus, tmp_path / "one", *exact)
     subprocess.run(
         torchrun(corpus, tmp_path / "two", *exact),
@@ -228,7 +230,9 @@ def test_two_processes_learn_what_one_does(corpus, tmp_path) -> None:
     )
     ours, theirs = weights(one), weights(tmp_path / "two")
     for name, tensor in ours.items():
-        torch.testing.assert_close(theirs[name], tensor, rtol=1e-3, atol=2e-4)
+        torch.testing.assert_close(theirs[name], tensor, rtol=1e-4, atol=3e-5)
+    losses = log_numbers(tmp_path / "one")
+    assert min(losses) < 0.9 * max(losses)
     for left, right in zip(*(log_numbers(tmp_path / name) for name in ("one", "two")), strict=True):
         assert right == pytest.approx(left, rel=1e-4)
     heard = [(tmp_path / name / "wer_test-tiny.txt").read_text().splitlines()[0] for name in ("one", "two")]
@@ -245,16 +249,37 @@ def log_numbers(out: Path) -> list[float]:
     ]
 
 
+def test_a_launcher_that_is_asked_to_stop_leaves_a_checkpoint(corpus, tmp_path) -> None:
+    command = torchrun(corpus, tmp_path / "out", "--number_of_epochs=2000", "--ckpt_interval_steps=0")
+    process = subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ONE_THREAD
+    )
+    try:
+        wait_for_checkpoint(process, tmp_path / "out")
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode != 0 and "stopped as asked in epoch" in output
+    # No epoch's end and no interval is in the middle of an epoch.
+    names = [path.name for path in (tmp_path / "out" / "save").glob("CKPT+*")]
+    assert any("end" not in name for name in names)
+
+
+def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not list((out / "save").glob("CKPT+*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_a_killed_process_ends_the_others_with_an_error(corpus, tmp_path) -> None:
     command = torchrun(corpus, tmp_path / "out", "--number_of_epochs=2000")
     process = subprocess.Popen(
         command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ONE_THREAD
     )
     try:
-        deadline = time.monotonic() + 120
-        while not list((tmp_path / "out" / "save").glob("CKPT+*")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for_checkpoint(process, tmp_path / "out")
         os.kill(_worker(process.pid), signal.SIGKILL)
         output, _ = process.communicate(timeout=60)
     finally:

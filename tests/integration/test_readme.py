@@ -108,6 +108,11 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
         elif command.startswith("hyperconformer ngram"):
             outputs[command] = run(command, checkout)
             assert ("discounts" if "--text" in command else "perplexity ") in outputs[command]
+        elif command.startswith("torchrun"):
+            real = command.replace("/path/to/LibriSpeech", str(librispeech)).replace("node=4", "node=2")
+            small = "--device=cpu --debug --noprogressbar --decode=[greedy] --num_workers=0"
+            outputs[command] = run(f"OMP_NUM_THREADS=1 {real} {small}", checkout)
+            assert outputs[command].count("model folder: ") == 1
         elif command.startswith("python train.py"):
             real = command.replace("/path/to/LibriSpeech", str(librispeech))
             real = real.replace("/path/to/digits", str(digits)).replace("python", sys.executable, 1)
