@@ -1,5 +1,6 @@
 """The Conformer's convolution module, blind to padding."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,12 +65,17 @@ class ConvolutionModule(nn.Module):
 def _depthwise(x_btd: Tensor, weight_d1k: Tensor, bias_d: Tensor | None) -> Tensor:
     """Convolve each feature along time: (B, T, D) -> (B, T, D).
 
-    On a CPU a two-dimensional convolution that keeps features innermost is about twenty times faster.
+    On a CPU a two-dimensional convolution that keeps features innermost is about twenty times faster. It is
+    computed in float32: in bfloat16, with several threads, PyTorch 2.11's never returns for some shapes.
     """
     features, _, width = weight_d1k.shape
     if x_btd.device.type != "cpu":
         x_bdt = F.conv1d(x_btd.transpose(1, 2), weight_d1k, bias_d, padding=width // 2, groups=features)
         return x_bdt.transpose(1, 2)
-    x_bd1t = x_btd.unsqueeze(1).permute(0, 3, 1, 2)
-    mixed = F.conv2d(x_bd1t, weight_d1k.unsqueeze(2), bias_d, padding=(0, width // 2), groups=features)
-    return mixed.permute(0, 2, 3, 1).squeeze(1)
+    wide = torch.promote_types(x_btd.dtype, torch.float32)
+    x_bd1t = x_btd.to(wide).unsqueeze(1).permute(0, 3, 1, 2)
+    weight_d11k = weight_d1k.to(wide).unsqueeze(2)
+    bias_d = None if bias_d is None else bias_d.to(wide)
+    with torch.autocast("cpu", enabled=False):
+        mixed = F.conv2d(x_bd1t, weight_d11k, bias_d, padding=(0, width // 2), groups=features)
+    return mixed.permute(0, 2, 3, 1).squeeze(1).to(x_btd.dtype)
