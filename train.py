@@ -20,6 +20,7 @@ from hyperconformer.errors import InputError
 from hyperconformer.training import distributed
 from hyperconformer.training.asr import ASRTask
 from hyperconformer.training.command import CommandLine
+from hyperconformer.training.files import FULL
 from hyperconformer.training.lm import LanguageModelTask
 from hyperconformer.training.progress import Stopped
 from hyperconformer.training.task import Task, close_task, open_task
@@ -53,6 +54,11 @@ if __name__ == "__main__":
         train(CommandLine.parse(sys.argv[1:]))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"error: {error}: make room and give the same command again", file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

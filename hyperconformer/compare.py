@@ -124,7 +124,8 @@ results/mini/7775
         if path.is_file():
             runs.append(Run(path, {read_trial(path): path}))
             continue
-        inner = (folder for folder in sorted(path.iterdir()) if folder.is_dir())
+        # Debugging runs stand beside the seeds, and are none.
+        inner = (one for one in sorted(path.iterdir()) if one.is_dir() and not one.name.endswith("_debug"))
         folders = [Run(folder, find_trials(folder)) for folder in (path, *inner)]
         found = folders[:1] if folders[0].trials else [run for run in folders if run.trials]
         if not found:

@@ -4,6 +4,7 @@ A text of any size is read once. Its tokens lie in a file that is mapped, not re
 any epoch is at hand; the order of an epoch is a pure function of (seed, epoch).
 """
 
+import hashlib
 import json
 import logging
 from array import array
@@ -95,6 +96,15 @@ class TokenText(Dataset["TokenBatch"]):
         self._bounds: npt.NDArray[np.int64] = np.fromfile(folder / BOUNDS, dtype=np.int64)
         self._words: npt.NDArray[np.int32] = np.fromfile(folder / WORDS, dtype=np.int32)
         self.lengths = np.diff(self._bounds)
+
+    @property
+    def key(self) -> str:
+        """Stands for the tokens and where sentences end."""
+        digest = hashlib.sha256()
+        for name in (TOKENS, BOUNDS):
+            with (self.folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
     def __reduce__(self) -> tuple[type["TokenText"], tuple[Path]]:
         """Pickle the place: every reading process maps the file for itself."""

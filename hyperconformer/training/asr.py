@@ -1,9 +1,11 @@
 """Training a recogniser: from a recipe to a model that is tested and ready to transcribe."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperconformer.data.pipeline import Loader
+from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
@@ -11,7 +13,7 @@ from hyperconformer.training import distributed
 from hyperconformer.training.brain import ASRBrain
 from hyperconformer.training.corpus import Splits, make_tokenizer, prepare_splits, trainable
 from hyperconformer.training.experiment import open_folder, record_settings, trained_with
-from hyperconformer.training.fitting import fit_batch_seconds
+from hyperconformer.training.fitting import CPU_HAS_NO_AUTO, fit_batch_seconds
 from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
 from hyperconformer.training.searcher import make_searches
 from hyperconformer.training.settings import AUTO, Settings
@@ -46,6 +48,14 @@ class Speech:
 
     splits: Splits
     tokenizer: Tokenizer
+
+    @property
+    def key(self) -> str:
+        """Stands for the training utterances, their lengths, words and tokens."""
+        digest = hashlib.sha256(self.tokenizer.model_bytes)
+        for utterance in self.splits.train:
+            digest.update(f"{utterance.id} {utterance.seconds!r} {utterance.words}\n".encode())
+        return digest.hexdigest()
 
     def __str__(self) -> str:
         """A line a split."""
@@ -89,6 +99,8 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
 
     def make_model(self) -> ASR:
         """Build the recogniser."""
+        if self.settings.max_batch_length == AUTO and self.run_options["device"] == "cpu":
+            raise InputError(CPU_HAS_NO_AUTO)
         return make_model(self.settings)
 
     def prepare(self) -> Speech:
@@ -110,7 +122,9 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
             longest = max(utterance.seconds for utterance in data.splits.train)
             seconds = fit_batch_seconds(brain, longest)
             brain.settings = self.settings = replace(self.settings, max_batch_length=seconds)
-        record_settings(self.settings)
+        brain.data_key = data.key
+        if not brain.test_only:
+            record_settings(self.settings)
         if self.run_options.get("compile", False):
             compile_model(model)
         return brain

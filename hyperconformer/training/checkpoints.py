@@ -20,7 +20,7 @@ from hyperconformer.errors import InputError, one_line
 
 logger = logging.getLogger(__name__)
 
-PREFIX, DRAFT, OLD = "CKPT+", ".draft-", ".old-"
+PREFIX, DRAFT, OLD, BAD = "CKPT+", ".draft-", ".old-", ".bad-"
 META, SUMS, SUFFIX = "meta.json", "SHA256SUMS", ".ckpt"
 
 
@@ -94,6 +94,8 @@ class CheckpointStore:
     def save(self, name: str, parts: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
         """Write a checkpoint, whole or not at all; then remove those that are no longer kept.
 
+        One of that name that is whole already stays as it is.
+
         Parameters
         ----------
         name : str
@@ -114,6 +116,9 @@ class CheckpointStore:
         """
         path = self.folder / f"{PREFIX}{name}"
         draft = self.folder / f"{DRAFT}{name}"
+        if not _fault(path):
+            return path
+        self._set_aside([path])
         try:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
@@ -121,7 +126,6 @@ class CheckpointStore:
             sums.append(_write(draft / META, json.dumps(dict(meta), indent=2).encode()))
             _write(draft / SUMS, "".join(sums).encode())
             _flush_folder(draft)
-            self._retire(path)
             draft.rename(path)
             _flush_folder(self.folder)
         except OSError as error:
@@ -157,6 +161,27 @@ class CheckpointStore:
         """Those with the lowest figure of the validation, the best first."""
         rated = [checkpoint for checkpoint in self.whole() if _is_rated(checkpoint.meta, self.key)]
         return sorted(rated, key=lambda checkpoint: float(checkpoint.meta[self.key]))[:count]
+
+    def rewind(self, found: Checkpoint | None) -> None:
+        """Set aside what comes after the checkpoint to go on from: broken ones, and ones beyond them.
+
+        Those that will be written next must be the latest ones, or they would not be kept.
+
+        Parameters
+        ----------
+        found : Checkpoint or None
+            From :meth:`latest`.
+        """
+        paths = sorted(self.folder.glob(f"{PREFIX}*"))
+        self._set_aside([path for path in paths if found is None or path.name > found.path.name])
+
+    def _set_aside(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if path.exists():
+                bad = path.with_name(f"{BAD}{path.name}")
+                shutil.rmtree(bad, ignore_errors=True)
+                path.rename(bad)
+                logger.warning("What is left of checkpoint '%s' is now '%s'", path, bad)
 
     def clean(self) -> None:
         """Remove what an interrupted save left behind."""

@@ -70,5 +70,5 @@ def _expected(hint: Any) -> str:
         return " or ".join(map(_expected, arguments))
     if origin in (list, tuple):
         count = f" of {len(arguments)}" if origin is tuple else ""
-        return f"a list{count}, each item {_expected(arguments[0])}"
+        return f"a list{count} such as '[a, b]', each item {_expected(arguments[0])}"
     return "a mapping" if origin is not None else _NAMES[hint]

@@ -56,6 +56,10 @@ def join(kind: str) -> str | None:
     """
     if not launched():
         return None
+    if "MASTER_ADDR" not in os.environ:
+        raise InputError(
+            "RANK and WORLD_SIZE are set, but not MASTER_ADDR: start processes by torchrun, or unset the two"
+        )
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if kind == "cuda" and local >= torch.cuda.device_count():
         raise InputError(

@@ -1,5 +1,6 @@
 """The folder of a run: what it was asked to do, on what machine, and whether it may go on there."""
 
+import io
 import logging
 import os
 import platform
@@ -20,6 +21,7 @@ from speechbrain.utils.logger import setup_logging
 from hyperconformer.errors import InputError
 from hyperconformer.provenance import commit, processor
 from hyperconformer.training import distributed
+from hyperconformer.training.files import replace_text
 from hyperconformer.training.recipe import build_settings, read_recipe
 from hyperconformer.training.run_settings import RunSettings
 
@@ -100,8 +102,10 @@ def record_settings(settings: RunSettings) -> None:
     True
     """
     if distributed.is_main():
-        with _writing(settings), (settings.folder / HYPERPARAMS).open("w", encoding="utf-8") as stream:
-            YAML().dump(settings.plain(), stream)
+        text = io.StringIO()
+        YAML().dump(settings.plain(), text)
+        with _writing(settings):
+            replace_text(settings.folder / HYPERPARAMS, text.getvalue())
 
 
 @contextmanager

@@ -14,6 +14,9 @@ from hyperconformer.types import Utterance
 
 logger = logging.getLogger(__name__)
 
+CPU_HAS_NO_AUTO = (
+    "--max_batch_length=auto measures a GPU: give the seconds, for instance --max_batch_length=120"
+)
 SHARE_OF_MEMORY = 0.9
 """The rest is for what the allocator loses between blocks of many sizes."""
 STEP_DOWN = 0.85
@@ -98,9 +101,7 @@ def fit_batch_seconds(brain: ASRBrain, longest_seconds: float) -> float:
     hyperconformer.errors.InputError: --max_batch_length=auto measures a GPU: give the seconds, ...
     """
     if torch.device(brain.device).type != "cuda":
-        raise InputError(
-            "--max_batch_length=auto measures a GPU: give the seconds, for instance --max_batch_length=120"
-        )
+        raise InputError(CPU_HAS_NO_AUTO)
     settings = brain.settings
     slowest = 100 / min(settings.speeds)
     longest = slowest * min(longest_seconds, settings.max_utterance_length)

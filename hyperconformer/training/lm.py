@@ -51,6 +51,7 @@ class LanguageModelTask(Task[LanguageModelSettings, LanguageModel, Texts, Langua
     def make_brain(self, model: LanguageModel, data: Texts) -> LanguageModelBrain:
         """Bring the language model to its device."""
         brain = LanguageModelBrain(model, self.settings, self.run_options)
+        brain.data_key = data.train.key
         if self.run_options.get("compile", False):
             model.compile(dynamic=True)
         return brain

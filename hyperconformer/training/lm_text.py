@@ -57,7 +57,7 @@ class Texts:
 
 
 def prepare_texts(settings: LanguageModelSettings, *, debug: bool = False) -> Texts:
-    """Find the tokenizer, or train it, and encode all texts; a run that goes on takes what it had.
+    """Find the tokenizer, or train it, and encode all texts; a run that goes on takes its tokenizer.
 
     Parameters
     ----------
@@ -93,10 +93,11 @@ def prepare_texts(settings: LanguageModelSettings, *, debug: bool = False) -> Te
     def encoded(name: str, sentences: Callable[[], Iterator[str]], longest: int | None = None) -> TokenText:
         with distributed.main_first() as main:
             kept = folder / "text" / name
-            if not main or (again and (kept / "facts.json").is_file()):
-                return TokenText(kept)
-            some = islice(sentences(), DEBUG_SENTENCES) if debug else sentences()
-            return write_tokens(some, tokenizer, kept, longest=longest)
+            if main:
+                # Anew every time: a text may have changed, and checkpoints know which one they are of.
+                some = islice(sentences(), DEBUG_SENTENCES) if debug else sentences()
+                return write_tokens(some, tokenizer, kept, longest=longest)
+            return TokenText(kept)
 
     train = encoded("train", lambda: training_sentences(settings), settings.max_sentence_tokens)
     valid = encoded("valid", lambda: validation_sentences(settings))

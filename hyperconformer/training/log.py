@@ -1,11 +1,10 @@
 """The training log: a line an epoch, in the file and in the form that SpeechBrain's recipes use."""
 
-import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from hyperconformer.training.files import replace_text
 
 Statistics = Mapping[str, float | int | None]
 
@@ -19,40 +18,61 @@ def _epoch(line: str) -> int:
     return int(found[1]) if found else 0
 
 
-def log_epoch(path: Path, run: Statistics, *, train: Statistics, valid: Statistics) -> str:
-    """Append an epoch to the log, and show it.
+def epoch_line(run: Statistics, *, train: Statistics, valid: Statistics) -> str:
+    """What the log says of an epoch.
 
-    Lines of this epoch and of later ones, left by a run that was killed before it kept what they tell of,
+    Parameters
+    ----------
+    run, train, valid : mapping of str to number
+        Statistics of the run, ``epoch`` first, and of the two stages.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> epoch_line({"epoch": 1}, train={"loss": 2.5}, valid={"WER": 12.0})
+    'epoch: 1 - train loss: 2.5 - valid WER: 12'
+    """
+    stages = (("", run), ("train ", train), ("valid ", valid))
+    return " - ".join(
+        ", ".join(f"{stage}{name}: {_short(value)}" for name, value in statistics.items())
+        for stage, statistics in stages
+    )
+
+
+def write_epoch(path: Path, line: str) -> bool:
+    r"""Append an epoch's line to the log, unless it ends with it.
+
+    Lines of that epoch and of later ones, left by a run that was killed before it kept what they tell of,
     are replaced.
 
     Parameters
     ----------
     path : Path
         The log.
-    run, train, valid : mapping of str to number
-        Statistics of the run and of the two stages.
+    line : str
+        Of :func:`epoch_line`.
 
     Returns
     -------
-    str
-        The line.
+    bool
+        Whether it is new.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     log_epoch(Path(folder) / "train_log.txt", {"epoch": 1}, train={"loss": 2.5}, valid={"WER": 12.0})
-    'epoch: 1 - train loss: 2.5 - valid WER: 12'
+    ...     log = Path(folder) / "train_log.txt"
+    ...     [write_epoch(log, f"epoch: {line}") for line in ("1 - a", "2 - b", "2 - c", "2 - c")]
+    ...     log.read_text()
+    [True, True, True, False]
+    'epoch: 1 - a\nepoch: 2 - c\n'
     """
-    stages = (("", run), ("train ", train), ("valid ", valid))
-    line = " - ".join(
-        ", ".join(f"{stage}{name}: {_short(value)}" for name, value in statistics.items())
-        for stage, statistics in stages
-    )
     before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [row for row in before if _epoch(row) < int(run.get("epoch") or 0)]
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text("\n".join([*kept, line, ""]), encoding="utf-8")
-    draft.replace(path)
-    logger.info(line)
-    return line
+    if before[-1:] == [line]:
+        return False
+    kept = [row for row in before if _epoch(row) < _epoch(line)]
+    replace_text(path, "\n".join([*kept, line, ""]))
+    return True

@@ -4,11 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import speechbrain as sb
 import torch
 from speechbrain import Stage
 from torch import nn
@@ -16,10 +13,9 @@ from tqdm import tqdm
 
 from hyperconformer.errors import InputError
 from hyperconformer.training import distributed
-from hyperconformer.training.checkpoints import Checkpoint, CheckpointStore, load_average
-from hyperconformer.training.log import log_epoch
-from hyperconformer.training.moving_average import MovingAverage
-from hyperconformer.training.progress import Progress, Stopped, StopRequest
+from hyperconformer.training.kept import LOG, KeptBrain
+from hyperconformer.training.log import epoch_line, write_epoch
+from hyperconformer.training.progress import Stopped, StopRequest
 from hyperconformer.training.run_settings import RunSettings, noam_rate
 from hyperconformer.training.step import Learner, Losses, Outcome, StepLoader, named
 
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class StepBrain(sb.Brain):
+class StepBrain(KeptBrain):
     """Training in steps; what a batch is, and what it costs, is the subclass's.
 
     A step learns from one batch of the sampler, of which every process takes its pieces. Its random numbers
@@ -48,20 +44,11 @@ class StepBrain(sb.Brain):
     run_options : dict
         Options of SpeechBrain's Brain, for instance ``{"device": "cpu"}``.
 
-    Attributes
-    ----------
-    progress : Progress
-    store : CheckpointStore
-    key : str
-        The figure of validation by which checkpoints are ranked, the lowest first.
-
     Examples
     --------
-    >>> issubclass(StepBrain, sb.Brain)
+    >>> issubclass(StepBrain, KeptBrain)
     True
     """
-
-    key: ClassVar[str] = "WER"
 
     def __init__(
         self,
@@ -72,20 +59,8 @@ class StepBrain(sb.Brain):
         part_names: Sequence[str],
         run_options: dict[str, Any],
     ) -> None:
-        self.settings = settings
-        self.progress, self.stop, self.stopping = Progress(), StopRequest(), False
-        super().__init__(
-            modules={"model": model}, hparams={"output_folder": settings.output_folder}, run_opts=run_options
-        )
-        self.optimizer = make_optimizer(model)
-        self.average = MovingAverage(model, settings.ema_decay) if settings.ema_decay else None
-        self._scratch = TemporaryDirectory() if self.debug else None
-        self.store = CheckpointStore(
-            Path(self._scratch.name) if self._scratch else settings.folder / "save",
-            keep_recent=settings.keep_recent,
-            keep_best=settings.average_checkpoints,
-            key=self.key,
-        )
+        super().__init__(model, settings, make_optimizer=make_optimizer, run_options=run_options)
+        self.stop, self.stopping = StopRequest(), False
         self.learner = Learner(
             model,
             self.optimizer,
@@ -98,12 +73,6 @@ class StepBrain(sb.Brain):
         self.train_figures: dict[str, float] = {}
         self.curves: StepCurves | None = None
 
-    @property
-    def model(self) -> nn.Module:
-        """What learns."""
-        module: nn.Module = self.modules["model"]
-        return module
-
     def objective(self, batch: Any) -> Losses:
         """A training batch to its losses."""
         return self.compute_objectives(self.compute_forward(batch, Stage.TRAIN), batch, Stage.TRAIN)
@@ -111,70 +80,6 @@ class StepBrain(sb.Brain):
     def judged(self) -> dict[str, float]:
         """Figures of the validation that just ended, ``key`` among them; the same in every process."""
         raise NotImplementedError
-
-    def resume(self) -> bool:
-        """Go on from the last whole checkpoint, if there is one; every process from the same.
-
-        Returns
-        -------
-        bool
-            Whether there was one.
-        """
-        if distributed.is_main():
-            self.store.clean()
-        found: Checkpoint | None = distributed.from_main(
-            self.store.latest() if distributed.is_main() else None
-        )
-        if found is None:
-            return False
-        self.model.load_state_dict(found.load("model", self.device))
-        self.optimizer.load_state_dict(found.load("optimizer", self.device))
-        self.scaler.load_state_dict(found.load("scaler"))
-        if self.average is not None:
-            self.average.load_state_dict(found.load("ema", self.device))
-        self.progress = Progress.from_dict(found.meta["progress"])
-        position = f"epoch {self.progress.epoch}, step {self.progress.step}"
-        logger.info("Going on from %s: %s", found.path.name, position)
-        return True
-
-    def save(self, mark: str = "", **figures: float) -> None:
-        """Write a checkpoint of the present position, in the main process.
-
-        Parameters
-        ----------
-        mark : str
-            Set behind the step in its name.
-        **figures : float
-            Of the validation.
-        """
-        if not distributed.is_main():
-            return
-        parts = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-        if self.average is not None:
-            parts["ema"] = self.average.state_dict()
-        meta = {"step": self.progress.step, **figures, "progress": self.progress.to_dict()}
-        self.store.save(f"{self.progress.step:09d}{mark}", parts, meta)
-
-    def load_best(self, count: int) -> None:
-        """Load the mean weights of the best checkpoints, the same in every process.
-
-        Parameters
-        ----------
-        count : int
-            Most checkpoints to average.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
-        if distributed.is_main():
-            load_average(self.model, self.store.best(count))
-        distributed.share_weights(self.model)
 
     def fit(
         self,
@@ -209,14 +114,17 @@ class StepBrain(sb.Brain):
             return
         self.on_fit_start()
         wanted = (not self.noprogressbar) if progressbar is None else progressbar
-        with self.stop.listening(), self._drawing():
-            for epoch in epoch_counter:
-                if epoch < self.progress.epoch:
-                    continue
-                self._fit_train(train_set, epoch, wanted and distributed.is_main())
-                self._fit_valid(valid_set, epoch, wanted and distributed.is_main())
-                if self.debug and epoch >= self.debug_epochs:
-                    break
+        try:
+            with self.stop.listening(), self._drawing():
+                for epoch in epoch_counter:
+                    if epoch < self.progress.epoch:
+                        continue
+                    self._fit_train(train_set, epoch, wanted and distributed.is_main())
+                    self._fit_valid(valid_set, epoch, wanted and distributed.is_main())
+                    if self.debug and epoch >= self.debug_epochs:
+                        break
+        finally:
+            self.let_go()
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -258,20 +166,8 @@ class StepBrain(sb.Brain):
         self.on_stage_end(Stage.TRAIN, self.train_figures.get("loss", float("nan")), epoch)
 
     def _take(self, batches: Iterator[Any], count: int) -> list[Any]:
-        """The pieces of a step; audio that cannot be read is named, and too much of it ends the run."""
-        pieces = [next(batches) for _ in range(count)]
-        for fault in (fault for piece in pieces for fault in piece.faults):
-            self.progress.unreadable += 1
-            if self.progress.unreadable > self.settings.max_unreadable:
-                if distributed.world() == 1 and self.progress.step:
-                    self.progress.unreadable -= 1
-                    self.save()
-                raise InputError(
-                    f"{fault}. Then the same command goes on where it stopped; or --max_unreadable=N leaves "
-                    "out up to N utterances an epoch"
-                )
-            logger.warning("Left out of its batch: %s", fault)
-        return [piece for piece in pieces if piece.names]
+        """The pieces of a step, of this process."""
+        return [next(batches) for _ in range(count)]
 
     def _count(self, outcome: Outcome, seconds: float, waited: float) -> None:
         self.progress.spend(seconds, waited)
@@ -293,10 +189,19 @@ class StepBrain(sb.Brain):
         rate = noam_rate(progress.step, settings.lr, settings.n_warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        key = (settings.seed, "step", epoch, step)
-        outcome = self.learner(pieces, size, key, stop=self.stop.made)
+        faults = [fault for piece in pieces for fault in piece.faults]
+        outcome = self.learner(
+            [piece for piece in pieces if piece.names],
+            size,
+            (settings.seed, "step", epoch, step),
+            stop=self.stop.made,
+            faults=len(faults),
+            allowed_faults=settings.max_unreadable - progress.unreadable,
+        )
         # Every process learns of it with the same step, though only one may have been asked.
         self.stopping = outcome.stop
+        if outcome.faults:
+            self._left_out(faults, outcome)
         if outcome.learnt:
             progress.add(outcome.sums, outcome.utterances, outcome.audio_seconds)
             if self.average is not None:
@@ -305,11 +210,28 @@ class StepBrain(sb.Brain):
             self._skipped(outcome)
         return outcome
 
+    def _left_out(self, faults: Sequence[str], outcome: Outcome) -> None:
+        """Name audio that could not be read; too much of it ends the run, before the step that lacks it."""
+        progress, faults = self.progress, distributed.gathered(list(faults))
+        if outcome.too_many_faults:
+            progress.step, progress.step_in_epoch = progress.step - 1, progress.step_in_epoch - 1
+            if progress.step:
+                self.save()
+            raise InputError(
+                f"{faults[0]}. Then the same command goes on where it stopped; or --max_unreadable=N leaves "
+                "out up to N utterances an epoch"
+            )
+        progress.unreadable += outcome.faults
+        if distributed.is_main():
+            for fault in faults:
+                logger.warning("Left out of its batch: %s", fault)
+
     def _skipped(self, outcome: Outcome) -> None:
         """Count and name a step that changed nothing; too many in a row end the run."""
         progress, patience = self.progress, self.settings.nonfinite_patience
         progress.skip(outcome.out_of_memory)
-        shown = named(distributed.gathered(list(outcome.suspects)))
+        certain, possible = (distributed.gathered(list(x)) for x in (outcome.certain, outcome.possible))
+        shown = named(certain or possible)
         if distributed.is_main():
             logger.warning("Step %d is skipped (%s): %s", progress.step, outcome.reason, shown)
         if progress.skipped_in_row >= patience:
@@ -319,14 +241,16 @@ class StepBrain(sb.Brain):
             )
 
     def _after_step(self, *, is_last: bool) -> None:
-        """Save where it is time to, and stop where it is asked for."""
+        """Save where it is time to, before validation too, and stop where it is asked for."""
         interval = self.settings.ckpt_interval_steps
-        due = interval and self.progress.step % interval == 0 and not is_last
-        if due or self.stopping:
+        if is_last or self.stopping or (interval and self.progress.step % interval == 0):
             self.save()
         if self.stopping:
-            position = f"epoch {self.progress.epoch}, step {self.progress.step}"
-            raise Stopped(f"stopped as asked in {position}: the same command goes on from there")
+            self._stop()
+
+    def _stop(self) -> None:
+        position = f"epoch {self.progress.epoch}, step {self.progress.step}"
+        raise Stopped(f"stopped as asked in {position}: the same command goes on from there")
 
     def _fit_valid(self, valid_set: Iterable[Any] | None, epoch: int, enable: bool) -> None:
         if valid_set is None:
@@ -334,19 +258,17 @@ class StepBrain(sb.Brain):
         else:
             loss = self._run(valid_set, Stage.VALID, epoch, enable)
             figures = self.judged()
-        train, progress = self.train_figures, self.progress
-        self.progress = progress.next_epoch()
+        train, rate = self.train_figures, self.optimizer.param_groups[0]["lr"]
+        self.progress = self.progress.next_epoch()
+        run = {"epoch": epoch, "lr": rate, "steps": self.progress.step}
+        line = epoch_line(run, train=train, valid={"loss": loss, **figures})
+        # First what cannot be had again.
+        self.save("+end", line, loss=loss, epoch=epoch, **figures)
         if distributed.is_main():
-            rate = self.optimizer.param_groups[0]["lr"]
-            log_epoch(
-                self.settings.folder / "train_log.txt",
-                {"epoch": epoch, "lr": rate, "steps": progress.step},
-                train=train,
-                valid={"loss": loss, **figures},
-            )
+            write_epoch(self.settings.folder / LOG, line)
+            logger.info(line)
         if self.curves is not None:
-            self.curves.validation(progress.step, {"loss": loss, **figures})
-        self.save("+end", loss=loss, epoch=epoch, **figures)
+            self.curves.validation(self.progress.step, {"loss": loss, **figures})
 
     def _run(self, batches: Iterable[Any], stage: Stage, epoch: int | None, enable: bool) -> float:
         """Evaluate, with the averaged weights where there are any; the mean loss over all processes."""
@@ -362,13 +284,25 @@ class StepBrain(sb.Brain):
             ):
                 if self.debug and number == self.debug_batches:
                     break
-                with self.evaluation_ctx:
-                    losses = self.compute_objectives(self.compute_forward(batch, stage), batch, stage)
+                if stage == Stage.VALID and self.stop.made:
+                    # The checkpoint before the validation is there.
+                    self._stop()
+                losses = self._judge(batch, stage)
                 sums += torch.stack((losses.total_b.sum(), losses.total_b.new_tensor(len(batch.names))))
         total, count = distributed.sum_gradients((), sums).tolist()
         loss = float(total) / max(1.0, count)
         self.on_stage_end(stage, loss, epoch)
         return loss
+
+    def _judge(self, batch: Any, stage: Stage) -> Losses:
+        try:
+            with self.evaluation_ctx:
+                return self.compute_objectives(self.compute_forward(batch, stage), batch, stage)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"not enough memory to evaluate {len(batch.names)} utterances at once: give a larger "
+                "--grad_accumulation_factor, the same command goes on"
+            ) from error
 
     def evaluate(
         self,

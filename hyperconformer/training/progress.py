@@ -147,6 +147,9 @@ class StopRequest:
         """Note the signal instead of dying from it, until the block ends."""
 
         def note(number: int, frame: FrameType | None) -> None:
+            if self.made:  # whoever asks twice does not want to wait
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGTERM)
             self.made = True
 
         before = signal.signal(signal.SIGTERM, note)

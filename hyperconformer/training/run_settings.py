@@ -23,7 +23,8 @@ class RunSettings:
     number_of_epochs, num_workers : int
         Epochs in all, and processes that read data.
     grad_accumulation_factor : int
-        Pieces into which each process cuts its part of a batch: saves memory, changes nothing else.
+        Pieces into which each process cuts its part of a batch: saves memory, and changes only rounding and
+        which values dropout hits.
     lr, n_warmup_steps
         Peak learning rate and steps of the Noam schedule.
     adam_betas, adam_eps, weight_decay

@@ -129,12 +129,16 @@ class Outcome:
         Whether a process was asked to stop.
     rescaled : bool
         In float16, whether it only overflowed because of the scale, which is smaller next time.
-    suspects : list of str
-        Utterances of this process that a failed step may be due to.
+    faults : int
+        Utterances that could not be read.
+    too_many_faults : bool
+        Whether these are more than may be.
+    certain, possible : sequence of str
+        Utterances of this process that a failed step is, or may be, due to.
 
     Examples
     --------
-    >>> Outcome({"loss": math.nan}, 2, 9.0, norm=1.0, suspects=["a"]).learnt
+    >>> Outcome({"loss": math.nan}, 2, 9.0, norm=1.0, certain=["a"]).learnt
     False
     """
 
@@ -145,18 +149,24 @@ class Outcome:
     out_of_memory: bool = False
     stop: bool = False
     rescaled: bool = False
-    suspects: Sequence[str] = ()
+    faults: int = 0
+    too_many_faults: bool = False
+    certain: Sequence[str] = ()
+    possible: Sequence[str] = ()
 
     @property
     def learnt(self) -> bool:
         """Whether the weights moved."""
-        return not self.out_of_memory and math.isfinite(self.sums["loss"]) and math.isfinite(self.norm)
+        finite = math.isfinite(self.sums["loss"]) and math.isfinite(self.norm)
+        return finite and self.utterances > 0 and not self.out_of_memory and not self.too_many_faults
 
     @property
     def reason(self) -> str:
         """Why the step changed nothing."""
         if self.out_of_memory:
             return "not enough memory"
+        if not self.utterances:
+            return "no utterance of it could be read"
         return f"loss {self.sums['loss']:g}, gradient norm {self.norm:g}"
 
     @property
@@ -208,8 +218,8 @@ class Learner:
     --------
     >>> model = nn.Linear(1, 1)
     >>> learner = Learner(model, torch.optim.SGD(model.parameters(), 0.1), None)
-    >>> learner(pieces=[], size=1, key=(1,)).learnt  # no gradient, nothing moves, nothing is wrong
-    True
+    >>> learner(pieces=[], size=1, key=(1,)).reason
+    'no utterance of it could be read'
     """
 
     def __init__(
@@ -227,9 +237,19 @@ class Learner:
         self.part_names, self.max_grad_norm = tuple(part_names), max_grad_norm
         self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
         self.context = context or torch.enable_grad()
+        if self.scaler.is_enabled():
+            # It is made when it is first used, and a process may have no piece of the first batch.
+            self.scaler.scale(torch.zeros(1, device=_device(model)))
 
     def __call__(
-        self, pieces: Sequence[Piece], size: int, key: tuple[int | str, ...], *, stop: bool = False
+        self,
+        pieces: Sequence[Piece],
+        size: int,
+        key: tuple[int | str, ...],
+        *,
+        stop: bool = False,
+        faults: int = 0,
+        allowed_faults: int = 0,
     ) -> Outcome:
         """Learn from one batch, or change nothing where a number is not finite or memory lacks.
 
@@ -243,6 +263,10 @@ class Learner:
             Of the step's random numbers; process and piece are added to it.
         stop : bool
             Whether this process was asked to stop.
+        faults : int
+            Utterances of this process's part that could not be read.
+        allowed_faults : int
+            How many of them, of all processes, still leave a step to be taken.
 
         Returns
         -------
@@ -264,8 +288,12 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
         heard = [sum(len(piece.names) for piece, _ in losses), sum(p.audio_seconds for p, _ in losses)]
-        counts = torch.tensor([*heard, out_of_memory, stop], dtype=torch.float32, device=sums.device)
-        return self._finish(torch.cat((sums, counts)), losses, pieces)
+        counts = torch.tensor([*heard, out_of_memory, stop, faults], dtype=torch.float32, device=sums.device)
+        outcome = self._finish(torch.cat((sums, counts)), allowed_faults)
+        if outcome.learnt:
+            return outcome
+        certain, possible = _suspects(losses, pieces)
+        return replace(outcome, certain=certain, possible=possible)
 
     def _backward(self, piece: Piece, size: int, sums: Tensor) -> Tensor:
         assert self.objective is not None
@@ -279,16 +307,17 @@ class Learner:
         sums += torch.stack([total_b.sum(), *(parts.get(n, zero).detach().sum() for n in self.part_names)])
         return total_b
 
-    def _finish(
-        self, message: Tensor, losses: Sequence[tuple[Piece, Tensor]], pieces: Sequence[Piece]
-    ) -> Outcome:
+    def _finish(self, message: Tensor, allowed_faults: int) -> Outcome:
         message = distributed.sum_gradients(self.model.parameters(), message)
         learnt = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        if self.scaler.is_enabled() and learnt:
+        scales = self.scaler.is_enabled() and bool(learnt)
+        if scales:
             self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(learnt, self.max_grad_norm).to(message.device)
         # The only place where the processor waits for the device.
-        *sums, utterances, seconds, failed, stop, norm_value = torch.cat((message, norm[None])).tolist()
+        *sums, utterances, seconds, failed, stop, faults, norm_value = torch.cat(
+            (message, norm[None])
+        ).tolist()
         outcome = Outcome(
             dict(zip(("loss", *self.part_names), sums, strict=True)),
             utterances,
@@ -296,31 +325,31 @@ class Learner:
             norm_value,
             out_of_memory=failed > 0,
             stop=stop > 0,
+            faults=int(faults),
+            too_many_faults=faults > allowed_faults,
         )
         if outcome.learnt and learnt:
             self.scaler.step(self.optimizer)
-        if self.scaler.is_enabled() and learnt and not outcome.out_of_memory:
-            scale = self.scaler.get_scale()
-            self.scaler.update()
-            rescaled = not outcome.learnt and math.isfinite(outcome.sums["loss"]) and scale > 1
-            outcome = replace(outcome, rescaled=rescaled)
-        return outcome if outcome.learnt else replace(outcome, suspects=_suspects(losses, pieces))
+        if not scales:
+            return outcome
+        before = self.scaler.get_scale()
+        self.scaler.update()
+        rescaled = not outcome.learnt and not outcome.out_of_memory and self.scaler.get_scale() < before
+        return replace(outcome, rescaled=rescaled and math.isfinite(outcome.sums["loss"]))
 
 
 def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _suspects(losses: Sequence[tuple[Piece, Tensor]], pieces: Sequence[Piece]) -> list[str]:
-    """Utterances whose loss is not finite; if there is none, the piece that lacked memory; else all."""
-    bad = [
+def _suspects(losses: Sequence[tuple[Piece, Tensor]], pieces: Sequence[Piece]) -> tuple[list[str], list[str]]:
+    """Utterances whose loss is not finite, or of the piece that lacked memory; and all others."""
+    certain = [
         name
         for piece, total_b in losses
         for name, good in zip(piece.names, total_b.isfinite().tolist(), strict=True)
         if not good
     ]
-    if bad:
-        return bad
     if len(losses) < len(pieces):
-        return list(pieces[len(losses)].names)
-    return [name for piece in pieces for name in piece.names]
+        certain += pieces[len(losses)].names
+    return certain, [name for piece in pieces for name in piece.names]

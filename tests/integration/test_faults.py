@@ -1,7 +1,9 @@
 """What goes wrong in a training: each fault is named, nothing learnt is lost, nothing is poisoned."""
 
+import errno
 import json
 import os
+import pkgutil
 import resource
 import shutil
 import signal
@@ -190,6 +192,92 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_was_written(corpus, tmp_pat
     whole = run(corpus, tmp_path / "whole")
     run(corpus, out)
     assert same(whole, out)
+
+
+@pytest.mark.parametrize("place", ["log.replace_text", "loop.KeptBrain.save"])
+def test_a_disk_that_fills_up_at_an_epochs_end_costs_nothing(corpus, tmp_path, monkeypatch, place) -> None:
+    whole, out = run(corpus, tmp_path / "whole"), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        name = f"hyperconformer.training.{place}"
+        patch.setattr(name, full_disk_once_something_is_kept(out, name))
+        with pytest.raises(OSError, match="No space left"):
+            run(corpus, out)
+    run(corpus, out)
+    assert same(whole, out)
+    assert [line.split(" - valid")[1] for line in (out / "train_log.txt").read_text().splitlines()] == [
+        line.split(" - valid")[1] for line in (whole / "train_log.txt").read_text().splitlines()
+    ]
+
+
+def full_disk_once_something_is_kept(out: Path, name: str):
+    """What stands for a function of that name, and fails at an epoch's end."""
+    real = pkgutil.resolve_name(name)
+
+    def full(*positional, **options):
+        if name.endswith("save") and positional[1:2] != ("+end",):
+            return real(*positional, **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return full
+
+
+def test_settings_that_a_kill_left_behind_are_whole(corpus, tmp_path, monkeypatch) -> None:
+    out = run(corpus, tmp_path / "out", "--number_of_epochs=1")
+    record = (out / "hyperparams.yaml").read_text()
+
+    def killed(handle: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hyperconformer.training.files.os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, out, "--number_of_epochs=3")
+    assert (out / "hyperparams.yaml").read_text() == record
+    run(corpus, out, "--number_of_epochs=2")
+
+
+def test_a_debugging_run_does_not_write_over_a_real_one(corpus, tmp_path) -> None:
+    out = run(corpus, tmp_path / "out", "--number_of_epochs=1")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="--debug would write over the run"):
+        run(corpus, out, "--debug")
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_a_run_does_not_go_on_with_other_data_or_in_another_precision(corpus, tmp_path) -> None:
+    out = run(corpus, tmp_path / "out", "--number_of_epochs=1")
+    with pytest.raises(InputError, match="was trained in fp32, not bf16: give --precision=fp32"):
+        run(corpus, out, "--precision=bf16")
+    transcript = corpus / "train-tiny" / "10" / "1" / "10-1.trans.txt"
+    transcript.write_text(transcript.read_text().replace("THREE", "FOUR", 1))
+    with pytest.raises(InputError, match="the training data is not what .* began with"):
+        run(corpus, out)
+
+
+def test_two_trainings_do_not_share_a_folder(corpus, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "out"
+
+    def second(loss):
+        with pytest.raises(InputError, match="another training is at work in"):
+            train(CommandLine.parse(arguments(corpus, out)))
+        return loss
+
+    loss_that(monkeypatch, lambda call: call == 2, second)
+    run(corpus, out, "--number_of_epochs=1")
+
+
+def test_a_validation_that_lacks_memory_is_named_and_the_epoch_is_kept(corpus, tmp_path, monkeypatch) -> None:
+    def no_memory(*positional):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hyperconformer.training.brain.ASRBrain._decode", no_memory)
+        with pytest.raises(
+            InputError, match="not enough memory to evaluate 1 utterances.*accumulation_factor"
+        ):
+            run(corpus, tmp_path / "out")
+    progress = store(tmp_path / "out").latest().meta["progress"]
+    assert progress["epoch"] == 1 and progress["step_in_epoch"] == progress["step"] == 6
 
 
 def test_a_request_to_stop_leaves_a_checkpoint_to_go_on_from(corpus, tmp_path, monkeypatch) -> None:

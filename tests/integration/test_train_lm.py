@@ -177,7 +177,7 @@ def test_every_recipe_asks_for_a_text_before_anything_else(recipe: Path, tmp_pat
     [
         (["--text=[no.txt]"], "text 'no.txt' cannot be read"),
         (["--dev_text=[no.txt]"], "text 'no.txt' cannot be read"),
-        (["--text=3"], "--text must be a list, each item a text"),
+        (["--text=3"], "--text must be a list such as .*, each item a text"),
         (["--tokenizer=no.model"], "tokenizer 'no.model' cannot be read"),
         (["--output_neurons=5"], "output_neurons 5 is too small"),
         (["--nhead=3"], "d_model 16 must be a multiple of num_heads 3"),

@@ -15,7 +15,7 @@ from hyperconformer.training.command import CommandLine
 from train import train
 
 ROOT = Path(__file__).parents[2]
-KILLS, WHILE_WRITING = 10, 3
+KILLS, WHILE_WRITING, EARLY = 10, 3, 3
 EPOCHS = 5
 SEED = 20_26
 
@@ -67,12 +67,21 @@ def kill_anywhere(process: subprocess.Popen, out: Path, dice: random.Random) -> 
     time.sleep(dice.uniform(0, 4))
 
 
+def kill_early(process: subprocess.Popen, out: Path, dice: random.Random) -> None:
+    """Before or while the first steps are taken: imports, manifests, settings, loading."""
+    time.sleep(dice.uniform(0, 12))
+    assert process.poll() is None
+
+
 def newest(out: Path) -> str:
     return max((path.name for path in (out / "save").glob("CKPT+*")), default="")
 
 
 def position(out: Path) -> tuple[int, int]:
-    progress = store(out).latest().meta["progress"]
+    found = store(out).latest()
+    if found is None:
+        return 1, 0
+    progress = found.meta["progress"]
     return progress["epoch"], progress["step_in_epoch"]
 
 
@@ -81,7 +90,8 @@ def test_ten_kills_change_no_bit(tmp_path: Path) -> None:
     train(CommandLine.parse(arguments(whole, corpus)))
 
     dice, in_epoch, in_write = random.Random(SEED), 0, 0
-    moments = [kill_while_writing] * WHILE_WRITING + [kill_anywhere] * (KILLS - WHILE_WRITING)
+    moments = [kill_while_writing] * WHILE_WRITING + [kill_early] * EARLY
+    moments += [kill_anywhere] * (KILLS - len(moments))
     dice.shuffle(moments)
     for moment in moments:
         process = subprocess.Popen(

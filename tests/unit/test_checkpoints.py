@@ -67,8 +67,31 @@ def test_a_broken_one_is_passed_over_and_named(store, caplog, fault: str) -> Non
     found = store.latest()
     assert found is not None and found.meta["step"] == 1
     assert "CKPT+000000002' is passed over" in caplog.text and message in caplog.text
+    store.rewind(found)
     save(store, 2)
     assert steps(store) == [2, 1]
+
+
+def test_after_a_step_back_new_ones_are_kept_though_their_names_are_lower(store) -> None:
+    for step, wer in ((50, 5.0), (95, 9.0), (100, 9.0)):
+        save(store, step, wer)
+    for step in (95, 100):
+        _flip(store.folder / f"CKPT+{step:09d}")
+    found = store.latest()
+    assert found is not None and found.meta["step"] == 50
+    store.rewind(found)
+    for step in (55, 60, 65):
+        save(store, step)
+        assert steps(store)[0] == step
+    assert steps(store) == [65, 60, 50]
+    assert len(list(store.folder.glob(".bad-*"))) == 2
+
+
+def test_one_that_is_whole_is_not_written_again(store, monkeypatch) -> None:
+    path = save(store, 1)
+    before = (path / "model.ckpt").stat().st_mtime_ns
+    monkeypatch.setattr(Path, "rename", None)
+    assert save(store, 1) == path and (path / "model.ckpt").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("stage", ["first bytes", "last file", "rename"])

@@ -54,7 +54,7 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"seed": "one"}, "--seed must be a whole number, got 'one'"),
         ({"seed": True}, "--seed must be a whole number, got True"),
         ({"lr": "fast"}, "--lr must be a number"),
-        ({"speeds": [1.5]}, "--speeds must be a list, each item a whole number"),
+        ({"speeds": [1.5]}, "--speeds must be a list such as .*, each item a whole number"),
         ({"decode": ["beam"]}, "each item one of greedy, joint"),
         ({"corpus": "ted"}, "--corpus must be one of librispeech, mini, manifests"),
         ({"data_folder": 3}, "--data_folder must be a text or null"),

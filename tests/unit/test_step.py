@@ -1,6 +1,7 @@
 """A step learns from the whole batch however it is cut, or changes nothing and says why."""
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from hyperconformer.training.moving_average import MovingAverage
 from hyperconformer.training.step import Learner
 
 
-def piece(*rows: float, names: str = "abc", seconds: float = 1.0) -> SimpleNamespace:
+def piece(*rows: float, names: Sequence[str] = "abc", seconds: float = 1.0) -> SimpleNamespace:
     x = torch.tensor([[row, row] for row in rows], dtype=torch.float64)
     return SimpleNamespace(names=tuple(names[: len(rows)]), audio_seconds=seconds, x=x)
 
@@ -58,7 +59,7 @@ def test_the_loss_is_a_mean_over_all_utterances_of_the_batch(model: nn.Module) -
 def test_a_step_that_is_not_finite_changes_nothing_and_names_its_utterances(model, bad: float) -> None:
     take, before = learner(model), weights(model)
     outcome = take([piece(1, names="a"), piece(2, bad, names="bc")], 3, (0,))
-    assert not outcome.learnt and outcome.suspects == ["c"]
+    assert not outcome.learnt and outcome.certain == ["c"]
     assert torch.equal(weights(model), before) and not take.optimizer.state
     assert take([piece(1)], 1, (1,)).learnt and not torch.equal(weights(model), before)
 
@@ -72,7 +73,12 @@ def test_a_gradient_that_is_not_finite_counts_too(model: nn.Module) -> None:
     before = weights(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     outcome = Learner(model, optimizer, objective)([piece(1, 2)], 2, (0,))
-    assert outcome.sums["loss"] == 0 and not outcome.learnt and outcome.suspects == ["a", "b"]
+    assert (
+        outcome.sums["loss"] == 0
+        and not outcome.learnt
+        and not outcome.certain
+        and outcome.possible == ["a", "b"]
+    )
     assert torch.equal(weights(model), before)
 
 
@@ -86,7 +92,7 @@ def test_want_of_memory_skips_the_step_and_names_the_piece(model: nn.Module) -> 
     before = weights(model)
     take = Learner(model, torch.optim.SGD(model.parameters(), lr=0.1), objective)
     outcome = take([piece(1, names="a"), piece(2, 3, names="bc")], 3, (0,))
-    assert outcome.out_of_memory and not outcome.learnt and outcome.suspects == ["b", "c"]
+    assert outcome.out_of_memory and not outcome.learnt and outcome.certain == ["b", "c"]
     assert torch.equal(weights(model), before)
 
 
@@ -123,3 +129,61 @@ def test_a_moving_average_takes_in_every_step(model: nn.Module) -> None:
     other = MovingAverage(model, decay=0.9)
     other.load_state_dict(state)
     assert all(map(torch.equal, other.weights, average.weights))
+
+
+def test_unreadable_utterances_beyond_what_is_allowed_leave_the_step_untaken(model: nn.Module) -> None:
+    take, before = learner(model), weights(model)
+    outcome = take([piece(1)], 2, (0,), faults=1)
+    assert outcome.too_many_faults and not outcome.learnt and torch.equal(weights(model), before)
+    assert take([piece(1)], 2, (0,), faults=1, allowed_faults=1).learnt
+
+
+def test_a_batch_of_which_nothing_could_be_read_moves_nothing(model: nn.Module) -> None:
+    take, before = learner(model), weights(model)
+    take([piece(1)], 1, (0,))
+    moved = weights(model)
+    outcome = take([], 1, (1,), faults=1, allowed_faults=9)
+    assert not outcome.learnt and "could be read" in outcome.reason
+    assert torch.equal(weights(model), moved) and not torch.equal(moved, before)
+
+
+class TestInHalfPrecision:
+    """The scaler of float16, on a CPU: what overflows by its scale alone is no fault, all else is."""
+
+    def take(self, model: nn.Module, scale: float = 4.0) -> Learner:
+        def objective(batch: SimpleNamespace) -> SimpleNamespace:
+            if batch.names == ("memory",):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            loss_b = model(batch.x).square().sum(dim=1)
+            return SimpleNamespace(total_b=loss_b, parts={})
+
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        return Learner(model, optimizer, objective, scaler=scaler)
+
+    def test_the_scale_leaves_no_trace(self, model: nn.Module) -> None:
+        start, after = weights(model), []
+        for scale in (1.0, 1024.0):
+            nn.utils.vector_to_parameters(start.clone(), model.parameters())
+            assert self.take(model, scale=scale)([piece(1, 2)], 2, (0,)).learnt
+            after.append(weights(model))
+        torch.testing.assert_close(after[0], after[1])
+
+    def test_an_overflow_of_the_scale_lowers_it_and_is_no_fault(self, model: nn.Module) -> None:
+        single = nn.Linear(2, 3)
+        take, before = self.take(single, scale=2.0**127), weights(single)
+        batch = piece(9)
+        batch.x = batch.x.float()
+        outcome = take([batch], 1, (0,))
+        assert outcome.rescaled and not outcome.learnt and torch.equal(weights(single), before)
+        assert take.scaler.get_scale() == 2.0**126
+
+    def test_a_loss_that_is_not_finite_is_a_fault(self, model: nn.Module) -> None:
+        outcome = self.take(model)([piece(math.nan)], 1, (0,))
+        assert not outcome.rescaled and not outcome.learnt and outcome.certain == ["a"]
+
+    def test_want_of_memory_or_of_pieces_does_not_spoil_the_next_step(self, model: nn.Module) -> None:
+        for spoil in ([piece(1), piece(2, names=("memory",))], []):
+            take = self.take(model)
+            assert not take(spoil, 2, (0,)).learnt
+            assert take([piece(1)], 1, (1,)).learnt
