@@ -110,7 +110,11 @@ def test_a_run_that_is_stopped_goes_on_to_the_very_same_weights(run, tmp_path: P
     for _ in range(2):
         with pytest.raises(Killed):
             run(*arguments, out="killed")
-    (tmp_path / "text.txt").write_text("NOTHING OF THIS IS READ AGAIN\n")
+    text = (tmp_path / "text.txt").read_text()
+    (tmp_path / "text.txt").write_text(text + text.splitlines()[0] + "\n")
+    with pytest.raises(InputError, match="the training data is not what .* began with"):
+        run(*arguments, out="killed")
+    (tmp_path / "text.txt").write_text(text)
     killed = run(*arguments, out="killed")
     assert not kills and weights(killed) == weights(whole)
     stores = [CheckpointStore(out / "save", keep_recent=1, keep_best=1).latest() for out in (whole, killed)]

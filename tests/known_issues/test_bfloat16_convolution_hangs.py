@@ -1,4 +1,4 @@
-"""In bfloat16, with two threads, a depthwise convolution of 7 x 408 frames should return, and did not."""
+"""In bfloat16 depthwise convolution of 7 x 408 frames should return on two threads of a CPU; it did not."""
 
 import subprocess
 import sys
