@@ -1,5 +1,6 @@
 """Utterances to padded batches: read, change speed, encode the words, draw the masks."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -259,6 +260,11 @@ class Loader(DataLoader[Example | InputError]):
         self._next = epoch + 1, 0
 
 
+def _outlive_sigterm(worker: int) -> None:
+    """A scheduler signals all processes of a job; the main one still needs this one for the step at hand."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def make_loader(
     dataset: SpeechDataset,
     sampler: BatchSampler,
@@ -297,6 +303,7 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_outlive_sigterm,
     )
     loader.steps, loader.strict = sampler, strict
     return loader

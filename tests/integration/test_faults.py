@@ -296,6 +296,17 @@ def test_a_request_to_stop_leaves_a_checkpoint_to_go_on_from(corpus, tmp_path, m
     assert same(whole, out)
 
 
+def test_a_scheduler_that_signals_every_process_gets_a_checkpoint(corpus, tmp_path) -> None:
+    process = start(
+        corpus, tmp_path / "out", "--number_of_epochs=2000", "--num_workers=2", start_new_session=True
+    )
+    wait_for_checkpoint(process, tmp_path / "out")
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "stopped as asked in epoch" in errors and "Traceback" not in errors
+
+
 def torchrun(corpus: Path, out: Path, *more: str) -> list[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     return [*launcher, str(ROOT / "train.py"), *arguments(corpus, out, *more)]
