@@ -5,12 +5,13 @@ The first line names split and search; the others hold ``id``, ``speaker``, ``re
 """
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from hyperconformer.errors import InputError, one_line
-from hyperconformer.scoring import WerReport, score, write_wer
+from hyperconformer.scoring import AlignedWord, ErrorCounts, WerReport, score
 from hyperconformer.types import Utterance
 
 PATTERN = "wer_*.jsonl"
@@ -83,6 +84,49 @@ def write_results(report: WerReport, trial: Trial, path: Path) -> None:
     rows = [{name: getattr(utterance, name) for name in FIELDS} for utterance in report.utterances]
     lines = [json.dumps(row, ensure_ascii=False) for row in (trial._asdict(), *rows)]
     path.with_suffix(".jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_wer(report: WerReport, path: Path) -> None:
+    """Write the rates of a split and the alignment of each of its utterances.
+
+    Parameters
+    ----------
+    report : WerReport
+        What to write.
+    path : Path
+        Text file, by custom ``wer_<split>.txt``; its folder is made if need be.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> utterance = Utterance("u1", 1.0, "u1.flac", "anna", "ONE TWO THREE")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "wer_test.txt"
+    ...     write_wer(score([(utterance, "WON TWO THREE OH")], "test"), path)
+    ...     print(path.read_text())
+    %WER 66.67 [ 2 / 3, 1 ins, 0 del, 1 sub ] 95% [66.67, 66.67]
+    %SER 100.00 [ 1 / 1 ]
+    %CER 38.46
+    split test, interval over the utterances of one speaker; = hit, S substitution, I insertion, D deletion
+    <BLANKLINE>
+    u1 %WER 66.67 [ 2 / 3, 1 ins, 0 del, 1 sub ]
+    ref  ONE  TWO  THREE  **
+         S    =    =      I
+    hyp  WON  TWO  THREE  OH
+    <BLANKLINE>
+    """
+    drawn = f"{report.speakers} speakers" if report.speakers > 1 else "the utterances of one speaker"
+    lines = [
+        f"{_rate_line(report.counts)} 95% [{100 * report.low:.2f}, {100 * report.high:.2f}]",
+        f"%SER {100 * report.sentence_error_rate:.2f} "
+        f"[ {report.wrong_utterances} / {len(report.utterances)} ]",
+        f"%CER {100 * report.cer:.2f}",
+        f"split {report.split}, interval over {drawn}; = hit, S substitution, I insertion, D deletion",
+    ]
+    for utterance in report.utterances:
+        lines += ["", f"{utterance.id} {_rate_line(utterance.counts)}", *_alignment_rows(utterance.alignment)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_trial(path: Path) -> Trial:
@@ -221,3 +265,21 @@ def _broken(path: Path, line: int, error: Exception) -> InputError:
     return InputError(
         f"'{path}', line {line}, cannot be used ({reason}): test the run again, with --test_only"
     )
+
+
+def _rate_line(counts: ErrorCounts) -> str:
+    """Give the WER of counts in percent, with what it is made of."""
+    return (
+        f"%WER {100 * counts.wer:.2f} [ {counts.edits} / {counts.reference_words}, {counts.insertions} ins, "
+        f"{counts.deletions} del, {counts.substitutions} sub ]"
+    )
+
+
+def _alignment_rows(alignment: Iterable[AlignedWord]) -> list[str]:
+    """Lay an alignment out in three rows of padded columns; stars stand where there is no word."""
+    rows = ["ref", "   ", "hyp"]
+    for mark, reference, hypothesis in alignment:
+        width = max(len(reference), len(hypothesis))
+        cells = (reference or "*" * width, mark, hypothesis or "*" * width)
+        rows = [f"{row}  {cell:<{width}}" for row, cell in zip(rows, cells, strict=True)]
+    return [row.rstrip() for row in rows]

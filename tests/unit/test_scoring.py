@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hyperconformer.errors import InputError
-from hyperconformer.scoring import ErrorCounts, WerReport, report_row, score, write_wer
+from hyperconformer.scoring import ErrorCounts, WerReport, report_row, score
 from hyperconformer.types import Utterance
+from hyperconformer.wer_files import write_wer
 
 Pair = tuple[Utterance, str]
 
