@@ -143,9 +143,10 @@ class KeptBrain(sb.Brain):
         self.store.folder.mkdir(parents=True, exist_ok=True)
         lock = (self.store.folder / LOCK).open("w", encoding="ascii")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock, which loader workers would inherit: they live for seconds after a kill.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise InputError(
                     f"another training is at work in '{self.settings.folder}': wait for it, or give this run "
                     "another --name"

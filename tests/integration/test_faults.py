@@ -258,8 +258,8 @@ def test_two_trainings_do_not_share_a_folder(corpus, tmp_path, monkeypatch) -> N
     out = tmp_path / "out"
 
     def second(loss):
-        with pytest.raises(InputError, match="another training is at work in"):
-            train(CommandLine.parse(arguments(corpus, out)))
+        _, errors = (process := start(corpus, out)).communicate(timeout=120)
+        assert process.returncode == 2 and "error: another training is at work in" in errors
         return loss
 
     loss_that(monkeypatch, lambda call: call == 2, second)
