@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,23 +139,19 @@ class CheckpointStore:
 
     def whole(self) -> list[Checkpoint]:
         """All that are whole by their sums, the latest first; says of the others what is wrong."""
-        found = []
+        return list(self._walk())
+
+    def latest(self) -> Checkpoint | None:
+        """The last one that is whole; those before it are not looked at."""
+        return next(self._walk(), None)
+
+    def _walk(self) -> Iterator[Checkpoint]:
         for path in sorted(self.folder.glob(f"{PREFIX}*"), reverse=True):
             fault = _fault(path)
             if fault:
                 logger.warning("Checkpoint '%s' is passed over: %s", path, fault)
             else:
-                found.append(Checkpoint(path, json.loads((path / META).read_text(encoding="utf-8"))))
-        return found
-
-    def latest(self) -> Checkpoint | None:
-        """The last one that is whole; those before it are not looked at."""
-        for path in sorted(self.folder.glob(f"{PREFIX}*"), reverse=True):
-            fault = _fault(path)
-            if not fault:
-                return Checkpoint(path, json.loads((path / META).read_text(encoding="utf-8")))
-            logger.warning("Checkpoint '%s' is passed over, the one before it is used: %s", path, fault)
-        return None
+                yield Checkpoint(path, json.loads((path / META).read_text(encoding="utf-8")))
 
     def best(self, count: int) -> list[Checkpoint]:
         """Those with the lowest figure of the validation, the best first."""

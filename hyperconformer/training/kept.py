@@ -98,13 +98,14 @@ class KeptBrain(sb.Brain):
         InputError
             If another training has the folder, or the checkpoint belongs to other data or another precision.
         """
-        if distributed.is_main() and not self.test_only:
+        writes = distributed.is_main() and not self.test_only
+        if writes:
             self._take_folder()
             self.store.clean()
         found: Checkpoint | None = distributed.from_main(
             self.store.latest() if distributed.is_main() else None
         )
-        if distributed.is_main() and not self.test_only:
+        if writes:
             self.store.rewind(found)
         if found is None:
             return False
@@ -116,7 +117,7 @@ class KeptBrain(sb.Brain):
         if self.average is not None:
             self.average.load_state_dict(found.load("ema", self.device))
         self.progress = Progress.from_dict(found.meta["progress"])
-        if distributed.is_main() and not self.test_only and found.meta["log"]:
+        if writes and found.meta["log"]:
             # The run may have been killed between the checkpoint and the log.
             write_epoch(self.settings.folder / LOG, found.meta["log"])
         position = f"epoch {self.progress.epoch}, step {self.progress.step}"

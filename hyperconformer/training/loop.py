@@ -155,7 +155,7 @@ class StepBrain(KeptBrain):
         with bar:
             for step in range(first, last):
                 begun = time.perf_counter()
-                pieces = self._take(batches, len(sampler.pieces(step)))
+                pieces = [next(batches) for _ in sampler.pieces(step)]
                 waited = time.perf_counter() - begun
                 outcome = self._step(pieces, epoch, step, sampler.size(step))
                 self._count(outcome, time.perf_counter() - begun, waited)
@@ -164,10 +164,6 @@ class StepBrain(KeptBrain):
                 bar.set_postfix(loss=f"{self.progress.means().get('loss', 0.0):.4g}", refresh=False)
         self.train_figures = self.progress.figures()
         self.on_stage_end(Stage.TRAIN, self.train_figures.get("loss", float("nan")), epoch)
-
-    def _take(self, batches: Iterator[Any], count: int) -> list[Any]:
-        """The pieces of a step, of this process."""
-        return [next(batches) for _ in range(count)]
 
     def _count(self, outcome: Outcome, seconds: float, waited: float) -> None:
         self.progress.spend(seconds, waited)
