@@ -123,9 +123,10 @@ class NGramFusion:
         self.most_words = max(len(text.split()) + 1 for text in self.texts)
 
     def _read(self, state: int, partial: str, text: str) -> tuple[float, int, int, str]:
-        """Add text behind a partial word: log-probability and number of the words it completes, and what is then.
+        """Read text behind a partial word.
 
-        What is then: the model's state and the partial word.
+        That gives the log-probability and the number of the words it completes, and then the model's state
+        and the new partial word.
         """
         if not any(map(str.isspace, text)):
             return 0.0, 0, state, partial + text

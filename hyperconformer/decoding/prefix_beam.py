@@ -1,4 +1,10 @@
-"""CTC prefix beam search: each token sequence is the sum of all its paths, and other models have their say."""
+"""CTC prefix beam search: each token sequence is the sum of its paths, and other models have their say.
+
+At every frame the ``beam_size`` best prefixes are kept, ranked by the probability of their paths so far and by
+the scores of other models. In the end the probability of each one is computed anew from all of its paths, also
+those that were not kept, the ends of sentences are added, and that ranks them. Nothing but the beam prunes: what
+is not computed on the way could not have entered it.
+"""
 
 from collections.abc import Sequence
 
@@ -25,11 +31,6 @@ def prefix_beam_search(
 ) -> list[list[Hypothesis]]:
     """Find each utterance's best token sequences.
 
-    At every frame the ``beam_size`` best prefixes are kept, ranked by the probability of their paths so far
-    and by the scores of ``fusion``. In the end the probability of each one is computed anew from all of its
-    paths, also those that were not kept, the ends of sentences are added, and that ranks them. Nothing but the
-    beam prunes: what is not computed on the way could not have entered it.
-
     Parameters
     ----------
     log_probs_btv : Tensor, shape (B, T, V)
@@ -44,8 +45,8 @@ def prefix_beam_search(
     hotwords : Biasing or None
         Phrases to be heard more easily.
     token_min_log_prob : float
-        At a frame, begin no new prefix with a token less probable than this. It saves time beside a language
-        model, and only sequences with a token that reaches it nowhere are lost for certain.
+        At a frame, begin no new prefix with a token less probable than this. Sequences with a token that
+        nowhere reaches it are lost; minus infinity loses none.
 
     Returns
     -------
@@ -80,17 +81,18 @@ def prefix_beam_search(
         Beam(root, frames_tv, options.beam_size, scores, trie, token_min_log_prob)
         for root, frames_tv in enumerate(_frames(log_probs_btv, lengths_b))
     ]
-    # Each utterance runs up to where it may find something new; there they ask the models together.
-    while any([beam.advance() for beam in beams]):
-        _prepare(scores, beams)
-        for beam in beams:
-            beam.extend()
-    _prepare(scores, beams)
+    _run(beams, scores)
     return [beam.finish(options.nbest) for beam in beams]
 
 
-def _prepare(scores: FusedScores, beams: Sequence[Beam]) -> None:
-    scores.prepare([beam.nodes_k for beam in beams], [beam.asked_r for beam in beams])
+def _run(beams: Sequence[Beam], scores: FusedScores) -> None:
+    """Let each utterance go on to where it may find something new; there all ask the models together."""
+    going = True
+    while going:
+        going = any([beam.advance() for beam in beams])
+        scores.prepare([beam.nodes_k for beam in beams], [beam.asked_r for beam in beams])
+        for beam in beams:
+            beam.extend()
 
 
 def _frames(log_probs_btv: Tensor, lengths_b: Tensor) -> list[npt.NDArray[np.floating]]:

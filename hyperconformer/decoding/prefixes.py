@@ -182,7 +182,7 @@ class Beam:
             Whether there is one, and then ``asked_k`` are the nodes of rows that it may grow from; else all
             frames are done.
         """
-        for self.frame in range(self.frame, len(self.frames_tv)):
+        while self.frame < len(self.frames_tv):
             self._stay()
             self.floor = float(self._floor(self.base_k.max()))
             if self.peak_t[self.frame] >= self.floor:
@@ -190,7 +190,7 @@ class Beam:
                 self.asked_r = self.nodes_k[self.rows_r]
                 return True
             self.blank_k, self.token_k = self.next_blank_k, self.next_token_k
-        self.frame = len(self.frames_tv)
+            self.frame += 1
         self.asked_r = self.nodes_k
         return False
 
@@ -230,7 +230,7 @@ class Beam:
     def _mass(self, tokens_c: Integers) -> Floats:
         """Log mass of each row with each token behind it, (K, C); none where the beam has it already."""
         emit_c = self.frames_tv[self.frame, tokens_c].astype(np.float64)
-        mass_kc = self.whole_k[:, None] + emit_c
+        mass_kc: Floats = self.whole_k[:, None] + emit_c
         columns_k = tokens_c.searchsorted(self.last_k)
         found_k = tokens_c.take(columns_k, mode="clip") == self.last_k
         rows = np.flatnonzero(found_k)
@@ -251,7 +251,7 @@ class Beam:
         old, new = self._best(rank_rc)
         at = np.unravel_index(new, rank_rc.shape)
         changed = len(new) > 0 or len(old) < len(self.nodes_k)
-        self._replace(old, self.rows_r[at[0]], tokens_c[at[1]], mass_rc[at], added_prc[:, at[0], at[1]])
+        self._go_on(old, self.rows_r[at[0]], tokens_c[at[1]], mass_rc[at], added_prc[:, at[0], at[1]])
         if changed:
             self._settle()
         self.frame += 1
@@ -263,15 +263,17 @@ class Beam:
         if len(rank_n) > self.size:
             kept = np.sort(rank_n.argpartition(-self.size)[-self.size :])
         kept = kept[rank_n[kept] > -np.inf]
-        # Where nothing at all is possible, something has to be returned all the same.
-        border = len(self.rank_k)
-        split = kept.searchsorted(border) if len(kept) else 0
-        return (kept[:split], kept[split:] - border) if len(kept) else (np.array([0]), kept)
+        if not len(kept):
+            # Where nothing at all is possible, something has to be returned all the same.
+            return np.array([0]), kept
+        first_new = len(self.rank_k)
+        split = kept.searchsorted(first_new)
+        return kept[:split], kept[split:] - first_new
 
-    def _replace(
+    def _go_on(
         self, old: Integers, up_n: Integers, token_n: Integers, mass_n: Floats, added_pn: Floats
     ) -> None:
-        """Go on with old rows, and with new ones: each a row and a token behind it."""
+        """Keep old rows, and add new ones: each a row and a token behind it."""
         parents_n = self.nodes_k[up_n]
         parents, tokens = parents_n.tolist(), token_n.tolist()
         nodes = [self.trie.child(parent, token) for parent, token in zip(parents, tokens, strict=True)]

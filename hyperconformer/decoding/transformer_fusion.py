@@ -1,4 +1,4 @@
-"""A Transformer over tokens in a prefix search: each prefix that survives is evaluated once, many at a time."""
+"""A Transformer over tokens in a prefix search: each prefix is evaluated once, many at a time."""
 
 from collections.abc import Sequence
 
