@@ -1,7 +1,7 @@
 """The Transformer decoder: all tokens at once for training, one at a time from a cache for search."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -10,59 +10,52 @@ from torch import Tensor, nn
 from hyperconformer.nn.attention import Attention
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
-from hyperconformer.nn.positions import sinusoids
+from hyperconformer.nn.positions import sinusoids_at
+from hyperconformer.nn.prefix_tree import KeysValues, PrefixTree
 
 EPS = 1e-6
-KeysValues = tuple[Tensor, Tensor]
 
 
-@dataclass
+@dataclass(frozen=True)
 class DecoderState:
     """What a search keeps between two tokens.
 
     Attributes
     ----------
-    memory : list of (Tensor, Tensor)
-        Each layer's keys and values of the encoder output, (B, H, T, E).
+    memory : tuple of (Tensor, Tensor)
+        Each layer's keys and values of the encoder output, (B, H, T, E); all rows of an utterance share them.
     visible : Tensor, shape (B, 1, 1, T), bool, or None
         True at valid encoder frames.
-    prefix : list of (Tensor, Tensor)
-        Each layer's keys and values of the tokens so far, (B, H, L, E); empty before the first.
+    tree : PrefixTree
+        The tokens so far.
 
     Examples
     --------
     >>> decoder = Decoder(30, 1, 8, 2, 16, dropout=0.0).eval()
     >>> state = decoder.start(torch.zeros(2, 5, 8), None)
-    >>> _, state = decoder.step(torch.tensor([1, 1]), state)
-    >>> state.length, state.select(torch.tensor([0, 0, 1])).prefix[0][0].shape[0]
-    (1, 3)
+    >>> logits, state = decoder.step(torch.tensor([[1], [1]]), state)
+    >>> logits.shape, state.select(torch.tensor([[0, 0, 0], [0, 0, 0]])).tree.rows_bkn.shape
+    (torch.Size([2, 1, 30]), torch.Size([2, 3, 1]))
     """
 
-    memory: list[KeysValues]
+    memory: tuple[KeysValues, ...]
     visible: Tensor | None
-    prefix: list[KeysValues]
+    tree: PrefixTree
 
-    @property
-    def length(self) -> int:
-        """Tokens consumed so far."""
-        return self.prefix[0][0].shape[2] if self.prefix else 0
+    def select(self, index_bk: Tensor) -> "DecoderState":
+        """Choose rows (B, K') of each utterance, in order; one may appear several times."""
+        return replace(self, tree=self.tree.select(index_bk))
 
-    def select(self, index: Tensor) -> "DecoderState":
-        """Keep the hypotheses that survive.
+    def compact(self) -> "DecoderState":
+        """Let go of tokens that no row holds, if they are many."""
+        return replace(self, tree=self.tree.compact())
 
-        Parameters
-        ----------
-        index : Tensor, shape (B',), long
-            Rows to keep, in order; a row may appear several times.
-
-        Returns
-        -------
-        DecoderState
-        """
+    def keep(self, index_b: Tensor) -> "DecoderState":
+        """Choose utterances (B',)."""
         return DecoderState(
-            [(key[index], value[index]) for key, value in self.memory],
-            None if self.visible is None else self.visible[index],
-            [(key[index], value[index]) for key, value in self.prefix],
+            tuple((key[index_b], value[index_b]) for key, value in self.memory),
+            None if self.visible is None else self.visible[index_b],
+            self.tree.keep(index_b),
         )
 
 
@@ -80,8 +73,8 @@ class DecoderLayer(nn.Module):
     --------
     >>> layer = DecoderLayer(8, 2, 16, dropout=0.0)
     >>> x, memory = torch.zeros(1, 3, 8), torch.zeros(1, 7, 8)
-    >>> out, prefix = layer(x, layer.memory_attention.keys_values(memory), None, None)
-    >>> out.shape, prefix[0].shape
+    >>> out, said = layer(x, layer.memory_attention.keys_values(memory), None, None, None)
+    >>> out.shape, said[0].shape
     (torch.Size([1, 3, 8]), torch.Size([1, 2, 3, 4]))
     """
 
@@ -95,35 +88,38 @@ class DecoderLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x_bld: Tensor, memory: KeysValues, visible: Tensor | None, prefix: KeysValues | None
+        self,
+        x_bld: Tensor,
+        memory: KeysValues,
+        visible: Tensor | None,
+        before: KeysValues | None,
+        seen: Tensor | None,
     ) -> tuple[Tensor, KeysValues]:
-        """New tokens, after those whose keys and values ``prefix`` holds.
+        """New tokens, after those whose keys and values ``before`` holds.
 
         Parameters
         ----------
         x_bld : Tensor, shape (B, L, D)
-            New tokens: any number without a prefix, one with it.
+            New tokens: a sentence, or one of each row of a beam.
         memory : pair of Tensor, shape (B, H, T, E)
             Keys and values of the encoder output.
         visible : Tensor, shape (B, 1, 1, T), bool, or None
             True at valid encoder frames.
-        prefix : pair of Tensor, shape (B, H, P, E), or None
+        before : pair of Tensor, shape (B, H, N, E), or None
             Keys and values of the tokens before.
+        seen : Tensor, shape (B, L, N + L), bool, or None
+            Which tokens each new one follows; None for a sentence.
 
         Returns
         -------
         Tensor, shape (B, L, D)
-        pair of Tensor, shape (B, H, P + L, E)
+        pair of Tensor, shape (B, H, N + L, E)
         """
-        normed = self.norm_self(x_bld)
-        key, value = self.self_attention.keys_values(normed)
-        if prefix is not None:
-            key, value = torch.cat((prefix[0], key), dim=2), torch.cat((prefix[1], value), dim=2)
-        attended = self.self_attention(normed, key, value, causal=prefix is None)
+        attended, said = self.self_attention.onwards(self.norm_self(x_bld), before, seen)
         x_bld = self.dropout.add(x_bld, attended)
         attended = self.memory_attention(self.norm_memory(x_bld), *memory, visible=visible)
         x_bld = self.dropout.add(x_bld, attended)
-        return self.dropout.add(x_bld, self.feedforward(x_bld)), (key, value)
+        return self.dropout.add(x_bld, self.feedforward(x_bld)), said
 
 
 class Decoder(nn.Module):
@@ -160,9 +156,22 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(d_model, eps=EPS)
         self.out = nn.Linear(d_model, output_neurons)
 
-    def _embed(self, tokens_bl: Tensor, start: int) -> Tensor:
+    def _run(
+        self, tokens_bl: Tensor, positions: Tensor, state: DecoderState, seen: Tensor | None
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Logits of what follows each token, and each layer's keys and values of all tokens."""
         x_bld: Tensor = self.embedding(tokens_bl) * math.sqrt(self.embedding.embedding_dim)
-        return x_bld + sinusoids(start, x_bld.shape[1], x_bld.shape[2], x_bld)
+        x_bld = x_bld + sinusoids_at(positions, x_bld.shape[2], x_bld)
+        said = []
+        for number, layer in enumerate(self._stack()):
+            before = state.tree.pool[number] if state.tree.pool else None
+            x_bld, keys_values = layer(x_bld, state.memory[number], state.visible, before, seen)
+            said.append(keys_values)
+        return self.out(self.norm(x_bld)), said
+
+    def _stack(self) -> list[DecoderLayer]:
+        """The layers, by their type."""
+        return cast(list[DecoderLayer], list(self.layers))
 
     def start(self, memory_btd: Tensor, padding: Tensor | None) -> DecoderState:
         """Prepare a search over encoder output.
@@ -175,43 +184,34 @@ class Decoder(nn.Module):
         Returns
         -------
         DecoderState
+            One row an utterance, which has consumed nothing yet.
         """
-        memory = [layer.memory_attention.keys_values(memory_btd) for layer in self._stack()]
-        return DecoderState(memory, None if padding is None else ~padding[:, None, None, :], [])
+        return DecoderState(
+            tuple(layer.memory_attention.keys_values(memory_btd) for layer in self._stack()),
+            None if padding is None else ~padding[:, None, None, :],
+            PrefixTree.start(memory_btd.shape[0], memory_btd.device),
+        )
 
-    def _run(self, tokens_bl: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        x_bld = self._embed(tokens_bl, state.length)
-        prefix = []
-        for number, layer in enumerate(self._stack()):
-            kept = state.prefix[number] if state.prefix else None
-            x_bld, keys_values = layer(x_bld, state.memory[number], state.visible, kept)
-            prefix.append(keys_values)
-        return self.out(self.norm(x_bld)), DecoderState(state.memory, state.visible, prefix)
-
-    def _stack(self) -> list[DecoderLayer]:
-        """The layers, by their type."""
-        return cast(list[DecoderLayer], list(self.layers))
-
-    def step(self, tokens_b: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step(self, tokens_bk: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Consume one more token of each hypothesis.
 
         Parameters
         ----------
-        tokens_b : Tensor, shape (B,), long
-            The last token of each hypothesis.
+        tokens_bk : Tensor, shape (B, K), long
+            The last token of each row; the begin symbol to start with.
         state : DecoderState
             What came before.
 
         Returns
         -------
-        Tensor, shape (B, V)
+        Tensor, shape (B, K, V)
             Logits of the next token.
         DecoderState
         """
-        logits_blv, state = self._run(tokens_b.unsqueeze(1), state)
-        return logits_blv[:, 0], state
+        logits_bkv, said = self._run(tokens_bk, state.tree.lengths_bk, state, state.tree.seen_next())
+        return logits_bkv, replace(state, tree=state.tree.grow(said))
 
     def forward(self, tokens_bl: Tensor, memory_btd: Tensor, padding: Tensor | None) -> Tensor:
         """Tokens (B, L), encoder output (B, T, D) and its padding (B, T) -> logits (B, L, V)."""
-        logits_blv, _ = self._run(tokens_bl, self.start(memory_btd, padding))
-        return logits_blv
+        positions_l = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
+        return self._run(tokens_bl, positions_l, self.start(memory_btd, padding), None)[0]

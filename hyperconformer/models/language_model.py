@@ -1,7 +1,7 @@
 """A causal Transformer over tokens: a sentence at once for training, one by one from a cache for search."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -10,51 +10,13 @@ from torch import Tensor, nn
 
 from hyperconformer.constants import BEGIN, END
 from hyperconformer.models.config import LanguageModelConfig
-from hyperconformer.models.decoder import EPS, KeysValues
+from hyperconformer.models.decoder import EPS
 from hyperconformer.nn.attention import Attention
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
 from hyperconformer.nn.initialise import initialise
-from hyperconformer.nn.positions import sinusoids
-
-
-@dataclass
-class LanguageModelState:
-    """What a search keeps between two tokens.
-
-    Attributes
-    ----------
-    prefix : list of (Tensor, Tensor)
-        Each layer's keys and values of the tokens so far, (B, H, L, E); empty before the first.
-
-    Examples
-    --------
-    >>> config = LanguageModelConfig(output_neurons=30, d_model=8, nhead=2, d_ffn=16, num_layers=1)
-    >>> _, state = LanguageModel(config).eval().step(torch.tensor([BEGIN, BEGIN]), LanguageModelState([]))
-    >>> state.length, state.select(torch.tensor([0, 0, 1])).prefix[0][0].shape[0]
-    (1, 3)
-    """
-
-    prefix: list[KeysValues]
-
-    @property
-    def length(self) -> int:
-        """Tokens consumed so far."""
-        return self.prefix[0][0].shape[2] if self.prefix else 0
-
-    def select(self, index: Tensor) -> "LanguageModelState":
-        """Keep the hypotheses that survive.
-
-        Parameters
-        ----------
-        index : Tensor, shape (B',), long
-            Rows to keep, in order; a row may appear several times.
-
-        Returns
-        -------
-        LanguageModelState
-        """
-        return LanguageModelState([(key[index], value[index]) for key, value in self.prefix])
+from hyperconformer.nn.positions import sinusoids_at
+from hyperconformer.nn.prefix_tree import KeysValues, PrefixTree
 
 
 class LanguageModelLayer(nn.Module):
@@ -69,7 +31,7 @@ class LanguageModelLayer(nn.Module):
 
     Examples
     --------
-    >>> out, (key, value) = LanguageModelLayer(8, 2, 16, dropout=0.0)(torch.zeros(1, 3, 8), None)
+    >>> out, (key, value) = LanguageModelLayer(8, 2, 16, dropout=0.0)(torch.zeros(1, 3, 8), None, None)
     >>> out.shape, key.shape
     (torch.Size([1, 3, 8]), torch.Size([1, 2, 3, 4]))
     """
@@ -81,27 +43,28 @@ class LanguageModelLayer(nn.Module):
         self.feedforward = FeedForward(d_model, d_ffn, dropout=dropout, activation="gelu", eps=EPS)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_bld: Tensor, prefix: KeysValues | None) -> tuple[Tensor, KeysValues]:
-        """New tokens, after those whose keys and values ``prefix`` holds.
+    def forward(
+        self, x_bld: Tensor, before: KeysValues | None, seen: Tensor | None
+    ) -> tuple[Tensor, KeysValues]:
+        """New tokens, after those whose keys and values ``before`` holds.
 
         Parameters
         ----------
         x_bld : Tensor, shape (B, L, D)
-            New tokens: any number without a prefix, one with it.
-        prefix : pair of Tensor, shape (B, H, P, E), or None
+            New tokens: a sentence, or one of each row of a beam.
+        before : pair of Tensor, shape (B, H, N, E), or None
             Keys and values of the tokens before.
+        seen : Tensor, shape (B, L, N + L), bool, or None
+            Which tokens each new one follows; None for a sentence.
 
         Returns
         -------
         Tensor, shape (B, L, D)
-        pair of Tensor, shape (B, H, P + L, E)
+        pair of Tensor, shape (B, H, N + L, E)
         """
-        normed = self.norm(x_bld)
-        key, value = self.attention.keys_values(normed)
-        if prefix is not None:
-            key, value = torch.cat((prefix[0], key), dim=2), torch.cat((prefix[1], value), dim=2)
-        x_bld = self.dropout.add(x_bld, self.attention(normed, key, value, causal=prefix is None))
-        return self.dropout.add(x_bld, self.feedforward(x_bld)), (key, value)
+        attended, said = self.attention.onwards(self.norm(x_bld), before, seen)
+        x_bld = self.dropout.add(x_bld, attended)
+        return self.dropout.add(x_bld, self.feedforward(x_bld)), said
 
 
 class LanguageModel(nn.Module):
@@ -138,43 +101,47 @@ class LanguageModel(nn.Module):
         self.out = None if config.tie_embeddings else nn.Linear(config.d_model, config.output_neurons)
         self.apply(initialise)
 
-    def start(self) -> LanguageModelState:
-        """The state before the first token, which is the begin symbol; of any number of hypotheses."""
-        return LanguageModelState([])
+    def start(self, batch: int) -> PrefixTree:
+        """Prepare a search: one row an utterance, which has consumed nothing yet."""
+        return PrefixTree.start(batch, self.embedding.weight.device)
 
-    def _run(self, tokens_bl: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
+    def _run(
+        self, tokens_bl: Tensor, positions: Tensor, pool: Sequence[KeysValues], seen: Tensor | None
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Logits of what follows each token, and each layer's keys and values of all tokens."""
         x_bld: Tensor = self.embedding(tokens_bl) * math.sqrt(self.config.d_model)
-        x_bld = self.dropout(x_bld + sinusoids(state.length, x_bld.shape[1], x_bld.shape[2], x_bld))
-        prefix = []
+        x_bld = self.dropout(x_bld + sinusoids_at(positions, x_bld.shape[2], x_bld))
+        said = []
         for number, layer in enumerate(cast(list[LanguageModelLayer], list(self.layers))):
-            x_bld, keys_values = layer(x_bld, state.prefix[number] if state.prefix else None)
-            prefix.append(keys_values)
+            x_bld, keys_values = layer(x_bld, pool[number] if pool else None, seen)
+            said.append(keys_values)
         x_bld = self.norm(x_bld)
         logits_blv = F.linear(x_bld, self.embedding.weight) if self.out is None else self.out(x_bld)
-        return logits_blv, LanguageModelState(prefix)
+        return logits_blv, said
 
-    def step(self, tokens_b: Tensor, state: LanguageModelState) -> tuple[Tensor, LanguageModelState]:
+    def step(self, tokens_bk: Tensor, state: PrefixTree) -> tuple[Tensor, PrefixTree]:
         """Consume one more token of each hypothesis.
 
         Parameters
         ----------
-        tokens_b : Tensor, shape (B,), long
-            The last token of each hypothesis; the begin symbol to start with.
-        state : LanguageModelState
-            What came before.
+        tokens_bk : Tensor, shape (B, K), long
+            The last token of each row; the begin symbol to start with.
+        state : PrefixTree
+            What came before; rows may be of different lengths.
 
         Returns
         -------
-        Tensor, shape (B, V)
+        Tensor, shape (B, K, V)
             Logits of the next token.
-        LanguageModelState
+        PrefixTree
         """
-        logits_blv, state = self._run(tokens_b.unsqueeze(1), state)
-        return logits_blv[:, 0], state
+        logits_bkv, said = self._run(tokens_bk, state.lengths_bk, state.pool, state.seen_next())
+        return logits_bkv, state.grow(said)
 
     def forward(self, tokens_bl: Tensor) -> Tensor:
         """Tokens behind a begin symbol (B, L) -> logits of each one's next token (B, L, V)."""
-        return self._run(tokens_bl, LanguageModelState([]))[0]
+        positions_l = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
+        return self._run(tokens_bl, positions_l, (), None)[0]
 
     def score(self, tokens_bl: Tensor, lengths_b: Tensor) -> Tensor:
         """Log-probabilities of whole sentences.

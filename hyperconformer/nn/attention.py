@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.nn.dropout import Dropout
+from hyperconformer.nn.prefix_tree import KeysValues
 
 
 class Attention(nn.Module):
@@ -96,6 +97,32 @@ class Attention(nn.Module):
             )
         out: Tensor = self.out(mixed_bhle.transpose(1, 2).flatten(2))
         return out
+
+    def onwards(
+        self, x_bld: Tensor, before: KeysValues | None, seen: Tensor | None
+    ) -> tuple[Tensor, KeysValues]:
+        """Attend from new tokens to themselves and to those before them.
+
+        Parameters
+        ----------
+        x_bld : Tensor, shape (B, L, D)
+            New tokens.
+        before : pair of Tensor, shape (B, H, N, E), or None
+            Keys and values of the tokens before, in any order.
+        seen : Tensor, shape (B, L, N + L), bool, or None
+            True where a token may look; None if the new ones are a whole sentence, in its order.
+
+        Returns
+        -------
+        Tensor, shape (B, L, D)
+        pair of Tensor, shape (B, H, N + L, E)
+            Keys and values of all.
+        """
+        key, value = self.keys_values(x_bld)
+        if before is not None:
+            key, value = torch.cat((before[0], key), dim=2), torch.cat((before[1], value), dim=2)
+        visible = None if seen is None else seen.unsqueeze(1)
+        return self(x_bld, key, value, visible=visible, causal=seen is None), (key, value)
 
     def _dropped(
         self,

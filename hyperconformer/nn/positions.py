@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 
-def _angles(positions_t: Tensor, dim: int) -> Tensor:
-    """(T,) positions -> (T, dim / 2) angles t / 10000^(2i / dim)."""
-    exponents = torch.arange(0, dim, 2, device=positions_t.device, dtype=positions_t.dtype)
-    return positions_t.unsqueeze(1) * torch.exp(exponents * (-math.log(10_000.0) / dim))
+def _angles(positions: Tensor, dim: int) -> Tensor:
+    """(...) positions -> (..., dim / 2) angles t / 10000^(2i / dim)."""
+    exponents = torch.arange(0, dim, 2, device=positions.device, dtype=positions.dtype)
+    return positions.unsqueeze(-1) * torch.exp(exponents * (-math.log(10_000.0) / dim))
 
 
 def _position_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -53,9 +53,33 @@ def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f"sinusoidal positions need an even size, got {dim}")
-    positions_t = torch.arange(start, start + frames, device=like.device, dtype=_position_dtype(like.dtype))
-    angles = _angles(positions_t, dim)
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).to(like.dtype)
+    return sinusoids_at(torch.arange(start, start + frames, device=like.device), dim, like)
+
+
+def sinusoids_at(positions: Tensor, dim: int, like: Tensor) -> Tensor:
+    """Sinusoidal encodings of any positions, as :func:`sinusoids` has them.
+
+    Parameters
+    ----------
+    positions : Tensor, shape (...), integer
+    dim : int
+        Even feature size D.
+    like : Tensor
+        Gives the dtype and device of the result.
+
+    Returns
+    -------
+    Tensor, shape (..., D)
+
+    Examples
+    --------
+    >>> sinusoids_at(torch.tensor([[1], [0]]), 2, torch.zeros(1))
+    tensor([[[0.8415, 0.5403]],
+    <BLANKLINE>
+            [[0.0000, 1.0000]]])
+    """
+    angles = _angles(positions.to(_position_dtype(like.dtype)), dim)
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(like.dtype)
 
 
 def rotate(x_bhte: Tensor) -> Tensor:

@@ -34,14 +34,14 @@ class _CachedSearcher(S2SBeamSearcher):
         return None
 
     def permute_mem(self, memory: DecoderState, index: Tensor) -> DecoderState:
-        return memory.select(index)
+        return memory.keep(index)
 
     def forward_step(
         self, inp_tokens: Tensor, memory: DecoderState | None, enc_states: Tensor, enc_lens: Tensor
     ) -> tuple[Tensor, DecoderState, None]:
         state = self.decoder.start(enc_states, None) if memory is None else memory
-        logits_bv, state = self.decoder.step(inp_tokens, state)
-        return logits_bv.float().log_softmax(dim=-1), state, None
+        logits_bkv, state = self.decoder.step(inp_tokens.unsqueeze(1), state)
+        return logits_bkv[:, 0].float().log_softmax(dim=-1), state, None
 
 
 class JointSearcher:

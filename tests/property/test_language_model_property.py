@@ -1,5 +1,6 @@
 """The language model: token by token as at once, padding invisible, the future unseen."""
 
+import itertools
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hyperconformer.constants import BEGIN, END
 from hyperconformer.models.config import LanguageModelConfig
 from hyperconformer.models.language_model import LanguageModel, framed, token_losses
+from hyperconformer.nn.prefix_tree import SPARE
 from tests.helpers import randomise
 
 VOCABULARY = 17
@@ -79,12 +81,12 @@ def test_padding_is_invisible_and_steps_equal_the_full_pass(
     tokens = torch.randint(0, VOCABULARY, (len(lengths), max(lengths)), generator=generator)
     given_bl, _, _ = framed(tokens, torch.tensor(lengths))
     together, scores = model(given_bl), model.score(tokens, torch.tensor(lengths))
-    state, steps = model.start(), []
+    state, steps = model.start(len(lengths)), []
     for column in given_bl.T:
-        logits, state = model.step(column, state)
+        logits, state = model.step(column.unsqueeze(1), state)
         steps.append(logits)
-    torch.testing.assert_close(torch.stack(steps, dim=1), together)
-    assert state.length == given_bl.shape[1]
+    torch.testing.assert_close(torch.cat(steps, dim=1), together)
+    assert state.longest == given_bl.shape[1]
     for row, length in enumerate(lengths):
         alone = model(given_bl[row : row + 1, : length + 1])
         torch.testing.assert_close(together[row, : length + 1], alone[0])
@@ -94,14 +96,36 @@ def test_padding_is_invisible_and_steps_equal_the_full_pass(
         torch.testing.assert_close(scores[row], total)
 
 
-def test_survivors_of_a_search_go_on_from_their_own_past() -> None:
-    model = tiny(tied=False)
-    state = model.start()
-    for column in torch.tensor([[BEGIN, BEGIN], [4, 9], [7, 8]]):
-        _, state = model.step(column, state)
-    logits, _ = model.step(torch.tensor([3, 5, 6]), state.select(torch.tensor([1, 0, 1])))
-    for row, past in enumerate([[9, 8, 3], [4, 7, 5], [9, 8, 6]]):
-        torch.testing.assert_close(logits[row], model(torch.tensor([[BEGIN, *past]]))[0, -1])
+def test_hypotheses_that_share_a_tree_go_on_from_their_own_past() -> None:
+    model, generator = tiny(tied=False), torch.Generator().manual_seed(2)
+    _, state = model.step(torch.full((2, 1), BEGIN), model.start(2))
+    pasts: list[list[list[int]]] = [[[]], [[]]]
+    for _ in range(60):
+        index = torch.randint(0, state.rows_bkn.shape[1], (2, 5), generator=generator)
+        tokens = torch.randint(3, VOCABULARY, (2, 5), generator=generator)
+        logits, state = model.step(tokens, state.select(index))
+        chosen = index.tolist(), tokens.tolist()
+        pasts = [
+            [[*pasts[u][row], token] for row, token in zip(rows, said, strict=True)]
+            for u, (rows, said) in enumerate(zip(*chosen, strict=True))
+        ]
+        before, state = state, state.compact()
+        assert state.tokens <= before.tokens
+    for u, row in itertools.product(range(2), range(5)):
+        torch.testing.assert_close(logits[u, row], model(torch.tensor([[BEGIN, *pasts[u][row]]]))[0, -1])
+    held = int(state.rows_bkn.any(dim=1).sum(dim=1).max())
+    assert state.tokens < max(2 * held, SPARE) + 5 < 5 * 60
+
+
+def test_rows_of_different_lengths_stand_beside_each_other() -> None:
+    model = tiny(tied=True)
+    _, old = model.step(torch.tensor([[BEGIN]]), model.start(1))
+    _, newer = model.step(torch.tensor([[4, 9]]), old.select(torch.tensor([[0, 0]])))
+    both = old.join(newer)
+    assert both.lengths_bk.tolist() == [[1, 2, 2]]
+    logits, _ = model.step(torch.tensor([[7, 7, 8]]), both)
+    for row, past in enumerate([[7], [4, 7], [9, 8]]):
+        torch.testing.assert_close(logits[0, row], model(torch.tensor([[BEGIN, *past]]))[0, -1])
 
 
 def test_no_token_sees_the_future_nor_gives_it_a_gradient() -> None:

@@ -139,20 +139,24 @@ def test_kept_keys_and_values_equal_the_whole_prefix() -> None:
     whole = decoder(tokens, memory, padding)
     state = decoder.start(memory, padding)
     for step in range(4):
-        logits, state = decoder.step(tokens[:, step], state)
-        torch.testing.assert_close(logits, whole[:, step])
-    assert state.length == 4
+        logits, state = decoder.step(tokens[:, step : step + 1], state)
+        torch.testing.assert_close(logits[:, 0], whole[:, step])
+    assert state.tree.lengths_bk.tolist() == [[4], [4]]
 
 
 def test_selected_hypotheses_go_on_as_if_alone() -> None:
     decoder = randomise(Decoder(9, 1, 8, 2, 16, dropout=0.0).double()).eval()
     memory = torch.randn(2, 6, 8, dtype=torch.float64)
-    _, state = decoder.step(torch.tensor([1, 1]), decoder.start(memory, None))
-    chosen = state.select(torch.tensor([1, 1, 0]))
-    logits, _ = decoder.step(torch.tensor([4, 5, 6]), chosen)
-    for row, (utterance, token) in enumerate([(1, 4), (1, 5), (0, 6)]):
-        alone = decoder(torch.tensor([[1, token]]), memory[utterance : utterance + 1], None)
-        torch.testing.assert_close(logits[row], alone[0, 1])
+    _, state = decoder.step(torch.tensor([[1], [1]]), decoder.start(memory, None))
+    _, state = decoder.step(torch.tensor([[4, 5], [6, 7]]), state.select(torch.zeros(2, 2, dtype=torch.long)))
+    chosen = state.select(torch.tensor([[1, 1, 0], [0, 1, 0]]))
+    last = torch.tensor([[8, 4, 8], [3, 4, 5]])
+    logits, _ = decoder.step(last, chosen.keep(torch.tensor([1, 0])).keep(torch.tensor([1, 0])))
+    for utterance, pasts in enumerate([[5, 5, 4], [6, 7, 6]]):
+        for row, past in enumerate(pasts):
+            tokens = torch.tensor([[1, past, last[utterance, row]]])
+            alone = decoder(tokens, memory[utterance : utterance + 1], None)
+            torch.testing.assert_close(logits[utterance, row], alone[0, 2])
 
 
 def test_ctc_log_probs_sum_to_one_in_float32_even_from_half_precision() -> None:
