@@ -16,9 +16,11 @@ Interspeech 2019.
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,6 +30,8 @@ from hyperconformer.text import Tokenizer
 SPACE = " "
 # States: inside a word that no phrase has; where a word begins; behind them, a node of the tree each.
 OUTSIDE, START = 0, 1
+
+Letters = npt.NDArray[np.float32]
 
 MOST_ROWS = 2048
 """Rows of bonuses that are kept; 20 kB each with 5,000 tokens."""
@@ -96,9 +100,10 @@ class Hotwords:
         known = set().union(*self._texts)
         self.phrases = tuple(dict.fromkeys(_as_written(phrase, known) for phrase in phrases))
         self._tree = _PhraseTree(self.phrases)
-        self._order = torch.tensor(sorted(range(width), key=self._texts.__getitem__))
-        self._branches = _grow([self._texts[token] for token in self._order.tolist()])
+        self._order = sorted(range(width), key=self._texts.__getitem__)
+        self._branches = _grow([self._texts[token] for token in self._order])
         self._rows: dict[int, Tensor] = {}
+        self._blocks: dict[int, Letters] = {}
 
     def start(self) -> int:
         """The state before a sentence's first token."""
@@ -175,23 +180,45 @@ class Hotwords:
         return self.bonus * (total + self._tree.finish(state))
 
     def _row(self, state: int) -> Tensor:
-        """Walk through both trees at once, and only where a phrase could still go on."""
+        """Bonuses in the order of tokens."""
+        letters = np.empty(len(self._texts), dtype=np.float32)
+        letters[self._order] = self._after(self._branches, state) - self._tree.letters[state]
+        return torch.from_numpy(self.bonus * letters)
+
+    def _after(self, branch: "_Branch", state: int) -> Letters:
+        """Letters that are paid behind each token of a branch whose first characters led to a state.
+
+        It walks through both trees at once, and only where a phrase could still go on.
+        """
         tree = self._tree
-        gains = torch.zeros(len(self._texts))
-        walks = [(self._branches, state, 0)]
+        found = np.empty(branch.high - branch.low, dtype=np.float32)
+        walks = [(branch, state, 0)]
         while walks:
-            branch, at, kept = walks.pop()
-            gains[branch.low : branch.inner] = kept + tree.letters[at]
-            if branch.inner == branch.high:
+            here, at, kept = walks.pop()
+            low, inner, high = here.low - branch.low, here.inner - branch.low, here.high - branch.low
+            found[low:inner] = kept + tree.letters[at]
+            if inner == high:
                 continue
             # Of all that is not walked below, no letter fits and the word has no end.
-            gains[branch.inner : branch.high] = kept + tree.lost[at]
-            for character in (branch.children.keys() & tree.live(at)) | branch.spaced:
-                after, more = tree.step(at, character)
-                walks.append((branch.children[character], after, kept + more))
-        row = torch.empty_like(gains)
-        row[self._order] = self.bonus * (gains - tree.letters[state])
-        return row
+            found[inner:high] = kept + tree.lost[at]
+            for character in tree.live(at, here.children) | here.spaced:
+                child, (after, more) = here.children[character], tree.step(at, character)
+                if character == SPACE and here is self._branches:
+                    # Words of many kinds end alike, and half of all tokens begin a word.
+                    block = self._begun(child, after)
+                    found[child.low - branch.low : child.high - branch.low] = block + (kept + more)
+                else:
+                    walks.append((child, after, kept + more))
+        return found
+
+    def _begun(self, branch: "_Branch", state: int) -> Letters:
+        """What is paid behind all tokens that begin with a space."""
+        block = self._blocks.get(state)
+        if block is None:
+            if len(self._blocks) >= MOST_ROWS:
+                self._blocks.clear()
+            block = self._blocks[state] = self._after(branch, state)
+        return block
 
 
 class _PhraseTree:
@@ -261,13 +288,13 @@ class _PhraseTree:
         state, kept = self.step(state, SPACE)
         return kept + self.lost[state]
 
-    def live(self, state: int) -> set[str]:
-        """Characters that do not lead outside."""
-        characters = set(self.children[OUTSIDE])
+    def live(self, state: int, characters: Mapping[str, object]) -> set[str]:
+        """Those of some characters that a phrase could go on with."""
+        found: set[str] = set()
         while state != OUTSIDE:
-            characters.update(self.children[state])
+            found |= characters.keys() & self.children[state].keys()
             state = self.fallback[state]
-        return characters
+        return found
 
 
 class _Branch:
