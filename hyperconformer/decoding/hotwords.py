@@ -119,9 +119,9 @@ class Hotwords:
         Returns
         -------
         Tensor, shape (V,), float32
-            Nats: the bonus of the letters that fit, less that of letters which now belong to no phrase. Tokens
-            that spell nothing change nothing; a sentence's end is asked of :meth:`finish`. It is kept for the
-            next one who asks: do not write to it.
+            Nats: the bonus of the letters that fit, less that of letters which now belong to no phrase.
+            Tokens that spell nothing change nothing; a sentence's end is asked of :meth:`finish`. It is kept
+            for the next one who asks: do not write to it.
         """
         row = self._rows.get(state)
         if row is None:
@@ -336,7 +336,8 @@ def _as_written(phrase: str, known: set[str]) -> str:
     for form, characters in zip(forms, strange, strict=True):
         if not characters:
             return form
-    named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in sorted(min(strange, key=len)))
+    fewest = sorted(min(strange, key=lambda characters: len(characters)))
+    named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in fewest)
     raise InputError(
         f"hotword {words!r} has {named}, which the model cannot write: "
         "spell it as the training transcripts would, or take it out"

@@ -1,4 +1,4 @@
-"""Whatever the phrases, and however a text is cut into tokens, hotwords pay for its matches and nothing else."""
+"""Whatever the phrases and however a text is cut into tokens, hotwords pay for its matches alone."""
 
 import io
 from functools import cache
@@ -26,8 +26,8 @@ phrases = st.lists(st.lists(words, min_size=1, max_size=4).map(" ".join), min_si
 def tokenizer_of(kind: str) -> Tokenizer:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT), model_writer=model, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, minloglevel=2,
-        normalization_rule_name="identity", hard_vocab_limit=False, **KINDS[kind],
+        sentence_iterator=iter(TEXT), model_writer=model, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
+        normalization_rule_name="identity", hard_vocab_limit=False, minloglevel=2, **KINDS[kind],
     )  # fmt: skip
     return Tokenizer(model.getvalue())
 
