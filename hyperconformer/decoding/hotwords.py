@@ -336,8 +336,8 @@ def _as_written(phrase: str, known: set[str]) -> str:
     for form, characters in zip(forms, strange, strict=True):
         if not characters:
             return form
-    fewest = sorted(min(strange, key=lambda characters: len(characters)))
-    named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in fewest)
+    fewest = min(strange, key=len)
+    named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in sorted(fewest))
     raise InputError(
         f"hotword {words!r} has {named}, which the model cannot write: "
         "spell it as the training transcripts would, or take it out"
