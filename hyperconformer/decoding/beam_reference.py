@@ -10,8 +10,8 @@ from hyperconformer.decoding.exhaustive import (
     attention_log_probs,
     ctc_log_probability,
     ctc_prefix_scores,
+    end_allowed,
     language_model_log_probs,
-    may_end,
     symbol_limits,
     total,
 )
@@ -111,7 +111,7 @@ class BeamReference:
             said["lm"] = language_model_log_probs(
                 self.language_model, prefixes_nl, temperature=options.lm_temperature
             )
-        ends = may_end(said["attention"][:, -1], options).tolist()
+        ends = end_allowed(said["attention"][:, -1], options).tolist()
         extensions: list[_Live | Hypothesis] = []
         for row, found in enumerate(live):
             rows = {name: of_nlv[row, -1].tolist() for name, of_nlv in said.items()}

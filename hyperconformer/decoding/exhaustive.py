@@ -174,13 +174,13 @@ def symbol_limits(frames: int, options: SearchOptions) -> tuple[int, int]:
     return int(frames * options.min_decode_ratio), max(1, int(frames * options.max_decode_ratio))
 
 
-def may_end(log_probs_nv: Tensor, options: SearchOptions) -> Tensor:
+def end_allowed(log_probs_nv: Tensor, options: SearchOptions) -> Tensor:
     """Where the attention (N, V) thinks well enough of the end for ``eos_threshold``; (N,) bool.
 
     Examples
     --------
     >>> log_probs = torch.tensor([[0.1, 0.1, 0.2, 0.6], [0.1, 0.1, 0.5, 0.3]]).log()
-    >>> may_end(log_probs, SearchOptions(eos_threshold=1.5))
+    >>> end_allowed(log_probs, SearchOptions(eos_threshold=1.5))
     tensor([False,  True])
     """
     if options.eos_threshold is None:
@@ -269,11 +269,29 @@ class ExhaustiveSearch:
             raise ValueError(f"{len(alphabet)} tokens and {most} symbols make more than {MOST_SEQUENCES}")
         for length in range(min(least, most - 1), most):
             sequences = list(itertools.product(alphabet, repeat=length))
-            yield from self._complete(memory_td, sequences, last=length == most - 1)
+            hypotheses, may_end = self.scored(memory_td, sequences)
+            last = length == most - 1
+            yield from (found for found, ends in zip(hypotheses, may_end, strict=True) if last or ends)
 
-    def _complete(
-        self, memory_td: Tensor, sequences: list[tuple[int, ...]], *, last: bool
-    ) -> Iterator[Hypothesis]:
+    @torch.no_grad()
+    def scored(
+        self, memory_td: Tensor, sequences: Sequence[tuple[int, ...]]
+    ) -> tuple[list[Hypothesis], list[bool]]:
+        """Score token sequences of one length, whether they may end there or not.
+
+        Parameters
+        ----------
+        memory_td : Tensor, shape (T, D)
+            One utterance's encoder output, without padding.
+        sequences : sequence of tuple of int
+
+        Returns
+        -------
+        list of Hypothesis
+            In the same order.
+        list of bool
+            Which of them ``eos_threshold`` lets end.
+        """
         options = self.options
         prefixes_nl = torch.tensor(sequences, device=memory_td.device, dtype=torch.long)
         symbols_nl = F.pad(prefixes_nl, (0, 1), value=END).unsqueeze(-1)
@@ -286,8 +304,8 @@ class ExhaustiveSearch:
             columns["lm"] = lm_nlv.gather(2, symbols_nl).sum(dim=(1, 2)).tolist()
         log_probs_tv = self.model.ctc_log_probs(memory_td)
         columns["ctc"] = [ctc_log_probability(log_probs_tv, tokens) for tokens in sequences]
-        allowed = may_end(said_nlv[:, -1], options).tolist()
+        hypotheses = []
         for row, tokens in enumerate(sequences):
-            if last or allowed[row]:
-                parts = {name: column[row] for name, column in columns.items()}
-                yield Hypothesis(tokens, total(parts, len(tokens) + 1, options), parts)
+            parts = {name: column[row] for name, column in columns.items()}
+            hypotheses.append(Hypothesis(tokens, total(parts, len(tokens) + 1, options), parts))
+        return hypotheses, end_allowed(said_nlv[:, -1], options).tolist()
