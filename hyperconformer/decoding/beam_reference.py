@@ -1,5 +1,6 @@
 """Joint CTC/attention beam search in plain steps that keep nothing: what the fast one is held to."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,13 +34,12 @@ class _Live:
 class BeamReference:
     """A beam search with the hypotheses and scores of :class:`ExhaustiveSearch`, pruned step by step.
 
-    At every step all live hypotheses are extended by every token and, where it is allowed, by the end symbol;
-    in place of the final CTC score an extension has the log-probability of all that begins with its tokens.
-    The ``beam_size`` best extensions stay. Those that ended are finished, the others are live. The search is
-    over when none is live, at the step limit, where all that are live end, or earlier: without length
-    normalisation, where a score only falls, when no live hypothesis is above the ``nbest``-th finished one; with
-    it, when ``beam_size`` have finished. Every step recomputes everything, in float64 as far as the model gives
-    it.
+    At every step all live hypotheses are extended by every token and, where it is allowed or no token is
+    possible behind any of them, by the end symbol; in place of the final CTC score an extension has the
+    log-probability of all that begins with its tokens. The ``beam_size`` best extensions stay. Those that ended
+    are finished, the others are live; at the step limit all end. Without length normalisation scores only fall,
+    and what is not above the ``nbest``-th finished hypothesis is given up; with it, everything is when
+    ``beam_size`` have finished. Every step recomputes everything, in float64 as far as the model gives it.
 
     Parameters
     ----------
@@ -83,18 +83,16 @@ class BeamReference:
             live = [found for found in best if isinstance(found, _Live)]
             finished += [found for found in best if isinstance(found, Hypothesis)]
             finished.sort(key=lambda hypothesis: hypothesis.score, reverse=True)
-            if not live or self._over(live, finished):
+            live = [found for found in live if found.score > self._threshold(finished)]
+            if not live:
                 break
         return finished[: options.nbest]
 
-    def _over(self, live: list[_Live], finished: list[Hypothesis]) -> bool:
+    def _threshold(self, finished: list[Hypothesis]) -> float:
         options = self.options
         if options.length_normalization:
-            return len(finished) >= options.beam_size
-        return (
-            len(finished) >= options.nbest
-            and max(found.score for found in live) <= finished[options.nbest - 1].score
-        )
+            return math.inf if len(finished) >= options.beam_size else -math.inf
+        return finished[options.nbest - 1].score if len(finished) >= options.nbest else -math.inf
 
     def _extensions(
         self, live: list[_Live], memory_td: Tensor, log_probs_tv: Tensor, least: int, *, last: bool
@@ -111,24 +109,20 @@ class BeamReference:
             said["lm"] = language_model_log_probs(
                 self.language_model, prefixes_nl, temperature=options.lm_temperature
             )
-        ends = end_allowed(said["attention"][:, -1], options).tolist()
-        extensions: list[_Live | Hypothesis] = []
+        allowed = end_allowed(said["attention"][:, -1], options).tolist()
+        longer: list[_Live | Hypothesis] = []
+        ended: list[tuple[Hypothesis, bool]] = []
         for row, found in enumerate(live):
             rows = {name: of_nlv[row, -1].tolist() for name, of_nlv in said.items()}
             ctc = ctc_prefix_scores(log_probs_tv, found.tokens).tolist()
             ctc[END] = ctc_log_probability(log_probs_tv, found.tokens)
             for symbol in range(len(ctc)):
-                end = symbol == END
-                if symbol in (BLANK, BEGIN) or (not end and last):
-                    continue
-                if end and not last and (step < least or not ends[row]):
-                    continue
                 sums = {name: found.sums.get(name, 0.0) + values[symbol] for name, values in rows.items()}
                 parts = {**sums, "ctc": ctc[symbol]}
                 score = total(parts, step + 1, options)
-                extensions.append(
-                    Hypothesis(found.tokens, score, parts)
-                    if end
-                    else _Live((*found.tokens, symbol), score, sums)
-                )
+                if symbol == END:
+                    ended.append((Hypothesis(found.tokens, score, parts), step >= least and allowed[row]))
+                elif symbol not in (BLANK, BEGIN) and not last and score > -math.inf:
+                    longer.append(_Live((*found.tokens, symbol), score, sums))
+        extensions = longer + [found for found, may_end in ended if may_end or not longer]
         return sorted(extensions, key=lambda found: found.score, reverse=True)[: options.beam_size]

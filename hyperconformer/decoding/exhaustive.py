@@ -175,7 +175,7 @@ def symbol_limits(frames: int, options: SearchOptions) -> tuple[int, int]:
 
 
 def end_allowed(log_probs_nv: Tensor, options: SearchOptions) -> Tensor:
-    """Where the attention (N, V) thinks well enough of the end for ``eos_threshold``; (N,) bool.
+    """Where the attention (N, V) thinks well enough of the end for ``eos_threshold``; (N,), bool.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def end_allowed(log_probs_nv: Tensor, options: SearchOptions) -> Tensor:
     >>> end_allowed(log_probs, SearchOptions(eos_threshold=1.5))
     tensor([False,  True])
     """
-    if options.eos_threshold is None:
+    if options.eos_threshold is None or options.ctc_weight == 1:
         return torch.ones(len(log_probs_nv), dtype=torch.bool, device=log_probs_nv.device)
     return log_probs_nv[:, END] > options.eos_threshold * log_probs_nv.amax(dim=-1)
 
@@ -204,11 +204,12 @@ def total(parts: dict[str, float], symbols: int, options: SearchOptions) -> floa
 class ExhaustiveSearch:
     """The best of all hypotheses that a joint search may return; for alphabets and utterances of a few.
 
-    A hypothesis is tokens and then the end symbol, at most ``max(1, int(frames * max_decode_ratio))`` symbols;
-    frames are the utterance's own. Blank and begin are never among its tokens. It may end behind fewer than
-    ``int(frames * min_decode_ratio)`` tokens, or against ``eos_threshold``, only where it is as long as may be:
-    there every hypothesis ends. The threshold asks that the attention's log-probability of the end is above
-    ``eos_threshold`` times that of the likeliest symbol, whichever that is.
+    A hypothesis is tokens and then the end symbol, at most ``max(1, int(frames * max_decode_ratio))`` symbols
+    and not more tokens than CTC can say in so few frames; frames are the utterance's own. Blank and begin are
+    never among its tokens. It may end behind fewer than ``int(frames * min_decode_ratio)`` tokens, or against
+    ``eos_threshold``, only where it is as long as may be: there every hypothesis ends. The threshold asks that
+    the attention's log-probability of the end is above ``eos_threshold`` times that of the likeliest symbol,
+    whichever that is; it asks nothing where attention has no weight.
 
     Its score is ``(1 - ctc_weight) * attention + ctc_weight * ctc + lm_weight * lm``, where attention and lm
     are log-probabilities of all symbols, the end too, at their temperatures, and ctc is the log-probability
@@ -263,15 +264,21 @@ class ExhaustiveSearch:
         ]
 
     def _all(self, memory_td: Tensor) -> Iterator[Hypothesis]:
-        least, most = symbol_limits(len(memory_td), self.options)
+        frames = len(memory_td)
+        least, most = symbol_limits(frames, self.options)
         alphabet = [v for v in range(self.model.config.output_neurons) if v not in (BLANK, BEGIN, END)]
         if len(alphabet) ** (most - 1) > MOST_SEQUENCES:
             raise ValueError(f"{len(alphabet)} tokens and {most} symbols make more than {MOST_SEQUENCES}")
-        for length in range(min(least, most - 1), most):
+        longest = most - 1
+        if self.options.ctc_weight:
+            # A token that repeats itself needs a blank between.
+            longest = min(longest, frames if len(alphabet) > 1 else (frames + 1) // 2)
+        for length in range(min(least, longest), longest + 1):
             sequences = list(itertools.product(alphabet, repeat=length))
-            hypotheses, may_end = self.scored(memory_td, sequences)
-            last = length == most - 1
-            yield from (found for found, ends in zip(hypotheses, may_end, strict=True) if last or ends)
+            hypotheses, allowed = self.scored(memory_td, sequences)
+            for hypothesis, ends in zip(hypotheses, allowed, strict=True):
+                if (ends or length == longest) and hypothesis.score > -math.inf:
+                    yield hypothesis
 
     @torch.no_grad()
     def scored(

@@ -63,9 +63,9 @@ def draw(beam: int, vocabulary: int, number: int) -> Case:
         model.decoder.out.weight.mul_(dice.one(0.4, 0.8, 1.2))
         model.decoder.out.bias[BEGIN] -= 6
         model.decoder.out.bias[END] += dice.one(2, 4)
-        frames = dice.whole(5, 16 if number % 4 else 31)
+        frames = dice.whole(5, 31)
         labels_t = torch.zeros(frames, dtype=torch.long)
-        spoken = dice.whole(1, max(2, frames // 3))
+        spoken = dice.whole(1, max(3, frames // 2))
         places = torch.randperm(frames, generator=dice.generator)[:spoken]
         labels_t[places] = torch.randint(3, vocabulary, (spoken,), generator=dice.generator)
         memory_td = dice.one(7, 10) * head[labels_t] + dice.one(0.2, 0.5) * dice.normal(frames, D_MODEL)

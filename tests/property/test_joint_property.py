@@ -1,7 +1,7 @@
 """The joint search against all there is, against a beam in plain steps, and against itself in other batches."""
 
 import functools
-import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,7 +55,7 @@ def dials(draw: st.DrawFn, beams: st.SearchStrategy[int], *, nbest: int, ratio: 
     )
 
 
-def heard(seed: int, lengths: list[int], vocabulary: int, loudness: float) -> tuple[Tensor, Tensor]:
+def heard(seed: int, lengths: list[int], loudness: float) -> tuple[Tensor, Tensor]:
     """Encoder output (B, T, D) that is anything, in its padding too, and its frames (B,)."""
     generator = torch.Generator().manual_seed(seed)
     memory = torch.randn(len(lengths), max(lengths), D_MODEL, generator=generator, dtype=torch.float64)
@@ -63,15 +63,13 @@ def heard(seed: int, lengths: list[int], vocabulary: int, loudness: float) -> tu
 
 
 def assert_same(found: list[Hypothesis], truth: list[Hypothesis]) -> None:
-    """The same hypotheses in the same order with the same parts, as far as they are possible."""
-    assert found
-    truth = [hypothesis for hypothesis in truth if hypothesis.score > -math.inf]
-    for ours, theirs in zip(found, truth, strict=False):
+    """The same hypotheses in the same order with the same parts; the search weighs labels in float32."""
+    assert len(found) == len(truth) > 0
+    for ours, theirs in zip(found, truth, strict=True):
         assert ours.tokens == theirs.tokens, (ours, theirs)
-        assert ours.score == pytest.approx(theirs.score, abs=1e-6)
+        assert ours.score == pytest.approx(theirs.score, abs=1e-4)
         for name, part in ours.parts.items():
             assert part == pytest.approx(theirs.parts[name], abs=1e-6), name
-    assert len(found) >= len(truth)
 
 
 def run(kind: Any, vocabulary: int, seed: int, options: SearchOptions, *heard: Tensor) -> Any:
@@ -82,18 +80,27 @@ def run(kind: Any, vocabulary: int, seed: int, options: SearchOptions, *heard: T
 
 @settings(deadline=None, max_examples=60)
 @given(
-    vocabulary=st.integers(4, 6), seed=st.integers(0, 9), noise=st.integers(0, 99),
+    vocabulary=st.integers(4, 6), seed=st.integers(0, 9), noise=st.integers(0, 99), nbest=st.integers(1, 9),
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=3), loudness=st.sampled_from([0.5, 2.0]),
-    options=dials(st.just(WHOLE_TREE), nbest=20, ratio=1.3),
+    options=dials(st.just(WHOLE_TREE), nbest=1, ratio=1.3),
 )  # fmt: skip
-def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all(
-    vocabulary: int, seed: int, noise: int, lengths: list[int], loudness: float, options: SearchOptions
+def test_a_beam_as_wide_as_the_tree_finds_all_there_is(
+    vocabulary: int,
+    seed: int,
+    noise: int,
+    nbest: int,
+    lengths: list[int],
+    loudness: float,
+    options: SearchOptions,
 ) -> None:
-    memory = heard(noise, lengths, vocabulary, loudness)
-    truth = run(ExhaustiveSearch, vocabulary, seed, options, *memory)
-    found = run(JointSearch, vocabulary, seed, options, *memory)
-    for ours, theirs in zip(found, truth, strict=True):
-        assert_same(ours, theirs)
+    memory = heard(noise, lengths, loudness)
+    free = replace(options, nbest=nbest, eos_threshold=None, min_decode_ratio=0.0)
+    # With all asked for nothing is given up; with few, what is given up must not matter.
+    for asked in (replace(options, nbest=WHOLE_TREE), free):
+        truth = run(ExhaustiveSearch, vocabulary, seed, asked, *memory)
+        found = run(JointSearch, vocabulary, seed, asked, *memory)
+        for ours, theirs in zip(found, truth, strict=True):
+            assert_same(ours, theirs)
 
 
 @settings(deadline=None, max_examples=40)
@@ -105,7 +112,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all(
 def test_a_narrow_beam_takes_the_very_steps_of_the_slow_one(
     vocabulary: int, seed: int, noise: int, lengths: list[int], loudness: float, options: SearchOptions
 ) -> None:
-    memory = heard(noise, lengths, vocabulary, loudness)
+    memory = heard(noise, lengths, loudness)
     truth = run(BeamReference, vocabulary, seed, options, *memory)
     found = run(JointSearch, vocabulary, seed, options, *memory)
     for ours, theirs in zip(found, truth, strict=True):
@@ -121,12 +128,11 @@ def test_a_narrow_beam_takes_the_very_steps_of_the_slow_one(
 def test_an_utterance_is_searched_in_a_batch_as_alone(
     vocabulary: int, seed: int, noise: int, lengths: list[int], loudness: float, options: SearchOptions
 ) -> None:
-    memory, frames = heard(noise, lengths, vocabulary, loudness)
+    memory, frames = heard(noise, lengths, loudness)
     together = run(JointSearch, vocabulary, seed, options, memory, frames)
     for row, length in enumerate(lengths):
         alone = run(JointSearch, vocabulary, seed, options, memory[row : row + 1, :length], frames[row : row + 1])
         assert_same(together[row], alone[0])
-        assert len(together[row]) == len(alone[0])
 
 
 @settings(deadline=None, max_examples=60)
@@ -163,7 +169,7 @@ def assert_ctc(prefix: CTCPrefix, said: list[list[tuple[int, ...]]], utterances:
     for utterance, log_probs_tv in enumerate(utterances):
         for row, spoken in enumerate(said[utterance]):
             final = ctc_log_probability(log_probs_tv, spoken)
-            assert_near(prefix.finals_bk[utterance, row], torch.tensor(final).double())
+            assert_near(prefix.finals_bk[utterance, row], torch.tensor(final, dtype=torch.float64))
             truth_v = ctc_prefix_scores(log_probs_tv, spoken)[1:]
             assert_near(by_logs_bkv[utterance, row], truth_v)
             assert_near(by_product_bkv[utterance, row, 1:], truth_v)
