@@ -252,7 +252,7 @@ class CTCPrefix:
 
 def _without_tiny(x: Tensor) -> Tensor:
     """Nothing in the place of tiny numbers."""
-    return torch.nn.functional.threshold_(x, TINY, 0.0)
+    return x.masked_fill_(x < TINY, 0.0)
 
 
 def _log_sum(x_bmt: Tensor) -> Tensor:
