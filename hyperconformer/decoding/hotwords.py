@@ -58,6 +58,8 @@ class Hotwords:
     ----------
     phrases : tuple of str
         As they are matched.
+    name, weight : str, float
+        Of their part in a hypothesis's score: what a search asks of every scorer of tokens.
 
     Raises
     ------
@@ -81,6 +83,8 @@ class Hotwords:
     >>> sum(paid), hotwords.finish(state), hotwords.score(tokenizer.encode("NEW NEW"))
     (3.5, 0.0, 0.0)
     """
+
+    name, weight = "hotwords", 1.0
 
     def __init__(
         self,
