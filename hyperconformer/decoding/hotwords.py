@@ -16,7 +16,7 @@ Interspeech 2019.
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hyperconformer.decoding.phrase_tree import SPACE, START, PhraseTree
 from hyperconformer.errors import InputError
 from hyperconformer.text import Tokenizer
-
-SPACE = " "
-# States: inside a word that no phrase has; where a word begins; behind them, a node of the tree each.
-OUTSIDE, START = 0, 1
 
 Letters = npt.NDArray[np.float32]
 
@@ -99,7 +96,7 @@ class Hotwords:
         self._texts = [_spaced(text) for text in tokenizer.pieces(range(width))]
         known = set().union(*self._texts)
         self.phrases = tuple(dict.fromkeys(_as_written(phrase, known) for phrase in phrases))
-        self._tree = _PhraseTree(self.phrases)
+        self._tree = PhraseTree(self.phrases)
         self._order = sorted(range(width), key=self._texts.__getitem__)
         self._branches = _grow([self._texts[token] for token in self._order])
         self._rows: dict[int, Tensor] = {}
@@ -219,82 +216,6 @@ class Hotwords:
                 self._blocks.clear()
             block = self._blocks[state] = self._after(branch, state)
         return block
-
-
-class _PhraseTree:
-    """What has been read of which phrase: an automaton that steps by characters.
-
-    Each step also tells how many letters became part of a match for good. Lists are by state.
-    """
-
-    def __init__(self, phrases: Sequence[str]) -> None:
-        self.children: list[dict[str, int]] = [{SPACE: START}, {}]
-        self.letters = [0, 0]  # of the phrase at hand
-        self.complete = [False, False]
-        for phrase in phrases:
-            self._add(phrase)
-        size = len(self.letters)
-        # Where no child fits: the state behind what is left once the longest match, or else the first word,
-        # is taken off; the letters of that match; and of all matches if nothing more fits at all.
-        self.fallback, self.kept, self.lost = [OUTSIDE] * size, [0] * size, [0] * size
-        self._link()
-
-    def _add(self, phrase: str) -> None:
-        node = START
-        for character in phrase:
-            child = self.children[node].get(character)
-            if child is None:
-                child = self.children[node][character] = len(self.children)
-                self.children.append({})
-                self.letters.append(self.letters[node] + (character != SPACE))
-                self.complete.append(False)
-            node = child
-        self.complete[node] = True
-
-    def _link(self) -> None:
-        """Give each node its fallback, shorter ones first: theirs are needed."""
-        layer, starts = [START], [START]
-        while layer:
-            deeper = []
-            for node in layer:
-                for character, child in self.children[node].items():
-                    if character == SPACE and self.complete[node]:
-                        self.fallback[child], self.kept[child] = START, self.letters[node]
-                    elif node != START:
-                        self.fallback[child], more = self.step(self.fallback[node], character)
-                        self.kept[child] = self.kept[node] + more
-                    self.lost[child] = self.kept[child] + self.lost[self.fallback[child]]
-                    deeper.append(child)
-                    if character == SPACE:
-                        starts.append(child)
-            layer = deeper
-        for node in starts:  # several spaces are one
-            self.children[node][SPACE] = node
-
-    def step(self, state: int, character: str) -> tuple[int, int]:
-        """The state behind a character, and letters that are now matched for good."""
-        kept = 0
-        while (child := self.children[state].get(character)) is None:
-            if character == SPACE and self.complete[state]:
-                return START, kept + self.letters[state]
-            if state == OUTSIDE:
-                return OUTSIDE, kept
-            kept += self.kept[state]
-            state = self.fallback[state]
-        return child, kept
-
-    def finish(self, state: int) -> int:
-        """Letters that are matched for good when the sentence ends here."""
-        state, kept = self.step(state, SPACE)
-        return kept + self.lost[state]
-
-    def live(self, state: int, characters: Mapping[str, object]) -> set[str]:
-        """Those of some characters that a phrase could go on with."""
-        found: set[str] = set()
-        while state != OUTSIDE:
-            found |= characters.keys() & self.children[state].keys()
-            state = self.fallback[state]
-        return found
 
 
 class _Branch:
