@@ -39,7 +39,8 @@ class BeamReference:
     log-probability of all that begins with its tokens. The ``beam_size`` best extensions stay. Those that
     ended are finished, the others are live; at the step limit all end. Without length normalisation scores
     only fall, and what is not above the ``nbest``-th finished hypothesis is given up; with it, everything is
-    when ``beam_size`` have finished. Every step recomputes everything, in float64 as far as the model gives it.
+    when ``beam_size`` have finished. Every step recomputes everything, in float64 as far as the model
+    gives it.
 
     Parameters
     ----------
