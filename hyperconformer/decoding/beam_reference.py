@@ -24,7 +24,7 @@ from hyperconformer.types import Hypothesis
 
 @dataclass(frozen=True)
 class _Live:
-    """A hypothesis that has not ended; its score for the search, and the parts that add up symbol by symbol."""
+    """A hypothesis that has not ended; its score, and the parts of it that add up symbol by symbol."""
 
     tokens: tuple[int, ...]
     score: float
@@ -36,10 +36,11 @@ class BeamReference:
 
     At every step all live hypotheses are extended by every token and, where it is allowed or no token is
     possible behind any of them, by the end symbol; in place of the final CTC score an extension has the
-    log-probability of all that begins with its tokens. The ``beam_size`` best extensions stay. Those that ended
-    are finished, the others are live; at the step limit all end. Without length normalisation scores only fall,
-    and what is not above the ``nbest``-th finished hypothesis is given up; with it, everything is when
-    ``beam_size`` have finished. Every step recomputes everything, in float64 as far as the model gives it.
+    log-probability of all that begins with its tokens. The ``beam_size`` best extensions stay. Those that
+    ended are finished, the others are live; at the step limit all end. Without length normalisation scores
+    only fall, and what is not above the ``nbest``-th finished hypothesis is given up; with it, everything is
+    when ``beam_size`` have finished. Every step recomputes everything, in float64 as far as the model
+    gives it.
 
     Parameters
     ----------

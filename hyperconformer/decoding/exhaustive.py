@@ -207,9 +207,9 @@ class ExhaustiveSearch:
     A hypothesis is tokens and then the end symbol, at most ``max(1, int(frames * max_decode_ratio))`` symbols
     and not more tokens than CTC can say in so few frames; frames are the utterance's own. Blank and begin are
     never among its tokens. It may end behind fewer than ``int(frames * min_decode_ratio)`` tokens, or against
-    ``eos_threshold``, only where it is as long as may be: there every hypothesis ends. The threshold asks that
-    the attention's log-probability of the end is above ``eos_threshold`` times that of the likeliest symbol,
-    whichever that is; it asks nothing where attention has no weight.
+    ``eos_threshold``, only where it is as long as may be: there every hypothesis ends. The threshold asks
+    that the attention's log-probability of the end is above ``eos_threshold`` times that of the likeliest
+    symbol, whichever that is; it asks nothing where attention has no weight.
 
     Its score is ``(1 - ctc_weight) * attention + ctc_weight * ctc + lm_weight * lm``, where attention and lm
     are log-probabilities of all symbols, the end too, at their temperatures, and ctc is the log-probability

@@ -1,4 +1,4 @@
-"""SpeechBrain's beam search around our models: whole prefixes at every step, so that no cache of ours is asked."""
+"""SpeechBrain's beam search around our models: whole prefixes at every step, no cache of ours is asked."""
 
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ class Longs(torch.nn.Module):
 
 
 class Finding(NamedTuple):
-    """What SpeechBrain's search says of one utterance: symbols (end included, if it came so far), best first."""
+    """What SpeechBrain's search says of one utterance: symbols (the end too, if it came), best first."""
 
     symbols: list[tuple[int, ...]]
     scores: list[float]
