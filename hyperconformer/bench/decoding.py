@@ -79,7 +79,7 @@ class Found:
 
     Examples
     --------
-    >>> Found((5, 9), -20.001).agrees(Found((5, 9), -20.0)), Found((5,), -18.0).agrees(Found((5, 9), -20.0))
+    >>> Found((5, 9), -20.0005).agrees(Found((5, 9), -20.0)), Found((5,), -18.0).agrees(Found((5, 9), -20.0))
     (True, False)
     """
 
