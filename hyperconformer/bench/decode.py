@@ -17,6 +17,8 @@ from hyperconformer.bench.decoding import Decoding, Found
 from hyperconformer.bench.gauges import peak_memory, start_memory, synchronise
 from hyperconformer.bench.workload import speech
 from hyperconformer.constants import BEGIN, BLANK, END
+from hyperconformer.decoding.joint_beam import JointSearch
+from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.language_model_bundle import load_language_model
@@ -148,20 +150,21 @@ def _language_model(case: Case, model: ASR) -> LanguageModel | None:
 
 
 def _ours(case: Case, subject: Subject) -> Search:
-    from hyperconformer.decoding.options import SearchOptions
-    from hyperconformer.decoding.searches import make_search
-
-    decoding = _decoding(case)
-    lm_weight = 0.0 if subject.language_model is None else decoding.lm_weight
-    options = SearchOptions(beam_size=decoding.beam, ctc_weight=decoding.ctc_weight, lm_weight=lm_weight)
+    decoding, (model, language_model, _) = _decoding(case), subject
     least, most = decoding.ratios(subject.frames)
-    options = replace(options, min_decode_ratio=least, max_decode_ratio=most)
-    search = make_search(case.system, subject.model, options, language_model=subject.language_model)
+    options = SearchOptions(
+        beam_size=decoding.beam,
+        ctc_weight=decoding.ctc_weight,
+        lm_weight=0.0 if language_model is None else decoding.lm_weight,
+        min_decode_ratio=least,
+        max_decode_ratio=most,
+    )
+    search = JointSearch(model, options, language_model)
 
     def run(memory_btd: Tensor) -> Found:
         lengths_b = torch.tensor([memory_btd.shape[1]], device=memory_btd.device)
         best = search(memory_btd, lengths_b)[0][0]
-        return Found(best.tokens, best.score if case.system == "joint" else None)
+        return Found(best.tokens, best.score, search.stats.pruned, search.stats.fallback_rate)
 
     return run
 

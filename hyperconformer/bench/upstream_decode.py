@@ -165,10 +165,11 @@ def make_search(
         length_normalization=False,
         scorer=ScorerBuilder(full_scorers=scorers, weights=weights),
     )
-    whole = torch.ones(1, device=model.ctc_head.weight.device)
 
+    @torch.no_grad()
     def run(memory_btd: Tensor) -> Found:
         tokens, _, scores, _ = search(memory_btd, whole)
         return Found(tuple(tokens[0]), float(scores[0]))
 
+    whole = torch.ones(1, device=model.ctc_head.weight.device)
     return run
