@@ -13,7 +13,7 @@ from hyperconformer.bench.options import items, length
 from hyperconformer.data.librispeech import AUDIO_EXTENSIONS
 from hyperconformer.errors import InputError
 
-SEARCHES = ("greedy", "prefix", "rescore", "joint", "upstream:joint")
+SEARCHES = ("joint", "upstream:joint")
 STEPS = "40"
 
 
@@ -119,13 +119,6 @@ def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
     ]
 
 
-def _is_of_use(search: str, decoding: Decoding, first: Decoding) -> bool:
-    """Greedy search has neither beam nor language model, and rescoring is nothing without one."""
-    if search == "greedy":
-        return decoding == first
-    return search != "rescore" or decoding.has_language_model
-
-
 def plan_decoding(
     arguments: argparse.Namespace, machine: dict[str, Any], *, upstream_installed: bool
 ) -> list[Case]:
@@ -162,7 +155,6 @@ def plan_decoding(
     sizes = Sizes(**{name: getattr(arguments, name) for name in names})
     cases = []
     for seconds, audio in _recordings(arguments):
-        decodings = _decodings(arguments, audio)
         cases += [
             Case(
                 "decode",
@@ -176,10 +168,7 @@ def plan_decoding(
                 decoding=decoding,
                 **machine,
             )
-            for decoding in decodings
+            for decoding in _decodings(arguments, audio)
             for search in searches
-            if _is_of_use(search, decoding, decodings[0])
         ]
-    if missing := [search for search in searches if search not in {case.system for case in cases}]:
-        raise InputError(f"--searches {missing[0]} needs --language_models random, or a folder of one")
     return cases

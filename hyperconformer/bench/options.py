@@ -61,7 +61,7 @@ _NOT_OF_DECODING = ("--precision", "--modes", "--mixers", "--repeats", "--limit"
 _DECODING: tuple[Option, ...] = (
     (
         "--searches",
-        {"nargs": "+", "help": "greedy, prefix, rescore, joint, upstream:joint; default: the last two"},
+        {"nargs": "+", "help": "joint and upstream:joint; default: both"},
     ),
     _length("--seconds", ["10"], "of the utterance, one or more lengths"),
     ("--beams", {"nargs": "+", "default": ["10"], "help": "hypotheses, one or more sizes of the beam"}),
