@@ -19,6 +19,7 @@ from hyperconformer.bench.workload import speech
 from hyperconformer.constants import BEGIN, BLANK, END
 from hyperconformer.decoding.joint_beam import JointSearch
 from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.searches import Models, make_search
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.language_model_bundle import load_language_model
@@ -159,11 +160,13 @@ def _ours(case: Case, subject: Subject) -> Search:
         min_decode_ratio=least,
         max_decode_ratio=most,
     )
-    search = JointSearch(model, options, language_model)
+    search = make_search(case.system, Models(model, language_model), options)
 
     def run(memory_btd: Tensor) -> Found:
         lengths_b = torch.tensor([memory_btd.shape[1]], device=memory_btd.device)
         best = search(memory_btd, lengths_b)[0][0]
+        if not isinstance(search, JointSearch):
+            return Found(best.tokens)
         return Found(best.tokens, best.score, search.stats.pruned, search.stats.fallback_rate)
 
     return run

@@ -11,9 +11,10 @@ from hyperconformer.bench.cases import UPSTREAM, Case, Sizes
 from hyperconformer.bench.decoding import Decoding
 from hyperconformer.bench.options import items, length
 from hyperconformer.data.librispeech import AUDIO_EXTENSIONS
+from hyperconformer.decoding.searches import SEARCHES
 from hyperconformer.errors import InputError
 
-SEARCHES = ("joint", "upstream:joint")
+LEGAL = (*SEARCHES, f"{UPSTREAM}joint")
 STEPS = "40"
 
 
@@ -61,8 +62,8 @@ def _searches(arguments: argparse.Namespace, upstream_installed: bool) -> list[s
     default = ["joint", *(["upstream:joint"] if upstream_installed else [])]
     searches = items(arguments.searches) if arguments.searches else default
     for search in searches:
-        if search not in SEARCHES:
-            raise InputError(f"--searches {search}: choose from {', '.join(SEARCHES)}")
+        if search not in LEGAL:
+            raise InputError(f"--searches {search}: choose from {', '.join(LEGAL)}")
         if search.startswith(UPSTREAM) and not upstream_installed:
             raise InputError(f"--searches {search}: SpeechBrain is not installed: pip install speechbrain")
     return list(dict.fromkeys(searches))
@@ -155,6 +156,7 @@ def plan_decoding(
     sizes = Sizes(**{name: getattr(arguments, name) for name in names})
     cases = []
     for seconds, audio in _recordings(arguments):
+        decodings = _decodings(arguments, audio)
         cases += [
             Case(
                 "decode",
@@ -168,7 +170,9 @@ def plan_decoding(
                 decoding=decoding,
                 **machine,
             )
-            for decoding in _decodings(arguments, audio)
+            for decoding in decodings
             for search in searches
+            # It has neither beam nor language model.
+            if search != "greedy" or decoding == decodings[0]
         ]
     return cases

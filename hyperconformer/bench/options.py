@@ -61,7 +61,7 @@ _NOT_OF_DECODING = ("--precision", "--modes", "--mixers", "--repeats", "--limit"
 _DECODING: tuple[Option, ...] = (
     (
         "--searches",
-        {"nargs": "+", "help": "joint and upstream:joint; default: both"},
+        {"nargs": "+", "help": "ours, and upstream:joint; default: joint and that one"},
     ),
     _length("--seconds", ["10"], "of the utterance, one or more lengths"),
     ("--beams", {"nargs": "+", "default": ["10"], "help": "hypotheses, one or more sizes of the beam"}),

@@ -87,7 +87,7 @@ class JointSearch:
     Raises
     ------
     ValueError
-        If the vocabularies differ, or a language model has a weight but is not given.
+        If a language model has a weight but is not given.
 
     References
     ----------
@@ -111,7 +111,8 @@ class JointSearch:
         language_model: LanguageModel | None = None,
         scorers: Sequence[TokenScorer] = (),
     ) -> None:
-        check_language_model(model, options, language_model)
+        if options.lm_weight and language_model is None:
+            raise ValueError(f"lm_weight is {options.lm_weight} but there is no language model: give one")
         self.model, self.options, self.scorers = model, options, tuple(scorers)
         self.language_model = language_model if options.lm_weight else None
         self.stats = SearchStats()
@@ -192,39 +193,6 @@ class JointSearch:
             threshold_bk = options.eos_threshold * attention_bkv.amax(dim=2)
             may_end_bk = may_end_bk & (attention_bkv[:, :, END] > threshold_bk)
         return Extensions(rest_bk, labels_bkv, ends_bk, may_end_bk)
-
-
-def check_language_model(model: ASR, options: SearchOptions, language_model: LanguageModel | None) -> None:
-    """Refuse a language model that does not go with a recogniser, or is not there though it has a weight.
-
-    Parameters
-    ----------
-    model : ASR
-    options : SearchOptions
-    language_model : LanguageModel or None
-
-    Raises
-    ------
-    ValueError
-
-    Examples
-    --------
-    >>> from hyperconformer.models.config import ModelConfig
-    >>> model = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1))
-    >>> check_language_model(model, SearchOptions(lm_weight=0.5), None)
-    Traceback (most recent call last):
-        ...
-    ValueError: lm_weight is 0.5 but there is no language model: give one
-    """
-    if options.lm_weight and language_model is None:
-        raise ValueError(f"lm_weight is {options.lm_weight} but there is no language model: give one")
-    if language_model is not None:
-        theirs, ours = language_model.config.output_neurons, model.config.output_neurons
-        if theirs != ours:
-            raise ValueError(
-                f"the language model has {theirs} output neurons and the recogniser {ours}: they need the "
-                "same tokenizer"
-            )
 
 
 def _log_probs(logits_bkv: Tensor, temperature: float) -> Tensor:

@@ -133,7 +133,9 @@ def run_metrics(
 
 def _dials(settings: Settings, search: str) -> dict[str, Any]:
     """The settings that a search heeds."""
-    dials = () if search == "greedy" else ("beam_size", "ctc_weight_decode", "length_normalization")
+    dials = (
+        () if search == "greedy" else ("beam_size", "ctc_weight_decode", "length_normalization", "lm_weight")
+    )
     return {dial: getattr(settings, dial) for dial in dials}
 
 

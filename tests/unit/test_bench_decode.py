@@ -16,6 +16,7 @@ from hyperconformer.bench.decode_plan import nearest
 from hyperconformer.bench.decoding import Decoding, Found
 from hyperconformer.cli import main
 from hyperconformer.constants import BEGIN, BLANK, END
+from hyperconformer.decoding.searches import SEARCHES
 from hyperconformer.inference.bundle import load_bundle, save_bundle
 from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.models.config import LanguageModelConfig
@@ -121,6 +122,26 @@ def test_both_find_the_same_with_trained_models(lively: Path, language_model: Pa
 def test_a_language_model_is_heard() -> None:
     plain, with_lm = (decode.measure_decoding(changed(language_model=name)) for name in ("none", "random"))
     assert plain.found.score - with_lm.found.score > 5 * 0.6 * 3
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_every_search_is_measured(search: str) -> None:
+    outcome = child.examine(changed(search, steps=None, language_model="random"))
+    assert outcome.status == "ok" and outcome.times_ms
+    assert (outcome.found.score is None) == (search != "joint")
+
+
+def test_greedy_search_is_measured_once(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "--searches=greedy",
+        "--beams=2,3",
+        "--language_models=none,random",
+        *SMALL,
+        *SMALL_LM,
+        *ONCE,
+    ]
+    assert main(["bench", "decode", "--steps=6", *arguments]) == 0
+    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["cases"]) == 1
 
 
 def test_another_find_is_refused() -> None:

@@ -19,6 +19,7 @@ import soundfile
 from hyperconformer.data import mini
 from hyperconformer.data.mini import HOUR, SPLITS, MiniCorpus, plan_mini, prepare_mini
 from hyperconformer.data.mini_grammar import draw_sentences, transcript, vocabulary
+from hyperconformer.data.mini_times import word_times
 from hyperconformer.data.mini_voice import EspeakError, Voice, cast, read_aloud
 from hyperconformer.errors import InputError
 
@@ -121,7 +122,7 @@ def test_no_two_words_sound_alike_and_none_is_spelt_out(accent: str) -> None:
 
 def test_all_voices_have_their_own_files() -> None:
     voices = [voice for split in SPLITS for voice in cast(split)]
-    _, data_folder = mini._wheel(voices)
+    _, data_folder = mini.espeak_wheel(voices)
     assert len({Path(data_folder, "voices/!v", voice.variant).read_bytes() for voice in voices}) == len(
         voices
     )
@@ -131,7 +132,7 @@ def test_voices_speak_differently() -> None:
     # A sample, for the sake of time: all of them are compared whenever a whole corpus is made.
     voices = [voice for split in SPLITS for voice in cast(split)[::4]]
     with ThreadPoolExecutor(2) as pool:
-        REFUSE_TWINS(pool, voices, mini._wheel(voices))
+        REFUSE_TWINS(pool, voices, mini.espeak_wheel(voices))
 
 
 def test_a_reading_is_the_same_every_time_though_espeak_takes_the_time_of_day() -> None:
@@ -316,7 +317,7 @@ def test_a_missing_variant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_voices_that_speak_alike_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini, "_refuse_twins", REFUSE_TWINS)
-    monkeypatch.setattr(mini, "_wheel", lambda _: wheel())
+    monkeypatch.setattr(mini, "espeak_wheel", lambda _: wheel())
     monkeypatch.setattr(mini, "cast", lambda split: (Voice("en-US", f"nobody-{split}"),))
     with pytest.raises(InputError, match="exactly like"):
         prepare_mini(tmp_path / "mini", progress=False, corpus=MiniCorpus((1, 1, 1), (1, 1, 1)))
@@ -339,3 +340,14 @@ def test_workers_are_positive(tmp_path: Path, workers: int) -> None:
 def test_impossible_sizes_are_refused(voices: tuple[int, int, int], sentences: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="from 1 to"):
         MiniCorpus(voices, sentences)
+
+
+def test_the_times_are_of_the_words_that_are_read() -> None:
+    reader = mini.plan_mini()[0]
+    reader = mini.Reader(reader.split, reader.speaker, reader.voice, reader.sentences[:4])
+    _, spoken = read_aloud(reader.voice, reader.sentences, *wheel())
+    for sentence, (samples, _), words in zip(reader.sentences, spoken, word_times(reader), strict=True):
+        assert " ".join(word.text for word in words) == transcript(sentence)
+        times = [time for word in words for time in (word.start, word.end)]
+        assert times == sorted(times) and times[-1] < len(samples) / 2 / 22_050
+        assert all(word.end - word.start > 0.04 for word in words)
