@@ -140,7 +140,7 @@ def test_greedy_search_is_measured_once(capsys: pytest.CaptureFixture[str]) -> N
         *SMALL_LM,
         *ONCE,
     ]
-    assert main(["bench", "decode", "--steps=6", *arguments]) == 0
+    assert main(["bench", "decode", "--steps=6", *SMALL_LM, *arguments]) == 0
     assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["cases"]) == 1
 
 
