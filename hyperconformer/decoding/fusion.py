@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
+from hyperconformer.decoding.token_scorers import TokenScorer
 from hyperconformer.errors import InputError
 from hyperconformer.ngram.model import NGram
 from hyperconformer.ngram.signs import END_WORD, SIGNS
@@ -232,38 +232,12 @@ class NGramScorer:
         return added_pk
 
 
-class Biasing(Protocol):
-    """Phrases to be heard more easily: an automaton over tokens.
-
-    Examples
-    --------
-    >>> sorted(name for name in vars(Biasing) if name[0] != "_")
-    ['advance', 'bonuses', 'finish', 'start']
-    """
-
-    def start(self) -> int:
-        """State before the first token."""
-        ...
-
-    def bonuses(self, state: int) -> Tensor:
-        """(V,): what each next token adds."""
-        ...
-
-    def advance(self, state: int, token: int) -> int:
-        """State behind a token."""
-        ...
-
-    def finish(self, state: int) -> float:
-        """What the end adds."""
-        ...
-
-
 class HotwordFusion:
     """Bonuses of phrases as a part of the score.
 
     Parameters
     ----------
-    hotwords : Biasing
+    hotwords : TokenScorer
         For instance :class:`hyperconformer.decoding.hotwords.Hotwords`.
 
     Examples
@@ -274,7 +248,7 @@ class HotwordFusion:
 
     parts = ("hotwords",)
 
-    def __init__(self, hotwords: Biasing) -> None:
+    def __init__(self, hotwords: TokenScorer) -> None:
         self.hotwords = hotwords
 
     def start(self, utterances: int) -> "HotwordScorer":
@@ -297,7 +271,7 @@ class HotwordScorer:
 
     Parameters
     ----------
-    hotwords : Biasing
+    hotwords : TokenScorer
     utterances : int
 
     Examples
@@ -306,7 +280,7 @@ class HotwordScorer:
     <class 'int'>
     """
 
-    def __init__(self, hotwords: Biasing, utterances: int) -> None:
+    def __init__(self, hotwords: TokenScorer, utterances: int) -> None:
         self.hotwords = hotwords
         self.states = dict.fromkeys(range(utterances), hotwords.start())
         self._tables: dict[int, tuple[npt.NDArray[np.floating], float]] = {}

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hyperconformer.decoding.fusion import Biasing, Fusion, HotwordFusion
+from hyperconformer.decoding.fusion import Fusion, HotwordFusion
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.decoding.prefixes import Beam, FusedScores, Trie
+from hyperconformer.decoding.token_scorers import TokenScorer
 from hyperconformer.types import Hypothesis
 
 
@@ -26,7 +27,7 @@ def prefix_beam_search(
     options: SearchOptions,
     *,
     fusion: Sequence[Fusion] = (),
-    hotwords: Biasing | None = None,
+    hotwords: TokenScorer | None = None,
     token_min_log_prob: float = -np.inf,
 ) -> list[list[Hypothesis]]:
     """Find each utterance's best token sequences.
@@ -42,7 +43,7 @@ def prefix_beam_search(
         ``beam_size``, ``nbest``, and the weights of the parts of ``fusion``.
     fusion : sequence of Fusion
         Further scores.
-    hotwords : Biasing or None
+    hotwords : TokenScorer or None
         Phrases to be heard more easily.
     token_min_log_prob : float
         At a frame, begin no new prefix with a token less probable than this. Sequences with a token that

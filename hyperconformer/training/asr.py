@@ -148,7 +148,7 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
         settings, tokenizer = self.settings, data.tokenizer
         folder = settings.language_model
         partner = None if folder is None else load_partner(Path(folder), tokenizer, brain.device)
-        models = Models(brain.model, partner)
+        models = Models(brain.model, partner, tokenizer)
         brain.searches = {name: make_search(name, models, settings.search) for name in settings.decode}
         results = {}
         for split, utterances in data.splits.tests.items():

@@ -77,7 +77,7 @@ class Settings(RunSettings):
     inter_ctc_weight: float
     cr_ctc_weight: float
     speeds: list[int]
-    decode: list[Literal["greedy", "joint"]]
+    decode: list[Literal["greedy", "prefix", "rescore", "joint"]]
     beam_size: int
     ctc_weight_decode: float
     max_decode_ratio: float
