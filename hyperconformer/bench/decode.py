@@ -17,7 +17,7 @@ from hyperconformer.bench.decoding import Decoding, Found
 from hyperconformer.bench.gauges import peak_memory, start_memory, synchronise
 from hyperconformer.bench.workload import speech
 from hyperconformer.constants import BEGIN, BLANK, END
-from hyperconformer.decoding.joint_beam import JointSearch
+from hyperconformer.decoding.candidates import SearchStats
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.decoding.searches import Models, make_search
 from hyperconformer.errors import InputError
@@ -161,13 +161,15 @@ def _ours(case: Case, subject: Subject) -> Search:
         max_decode_ratio=most,
     )
     search = make_search(case.system, Models(model, language_model), options)
+    # Of joint search alone: the other scores mean something else.
+    stats: SearchStats | None = getattr(search, "stats", None)
 
     def run(memory_btd: Tensor) -> Found:
         lengths_b = torch.tensor([memory_btd.shape[1]], device=memory_btd.device)
         best = search(memory_btd, lengths_b)[0][0]
-        if not isinstance(search, JointSearch):
+        if stats is None:
             return Found(best.tokens)
-        return Found(best.tokens, best.score, search.stats.pruned, search.stats.fallback_rate)
+        return Found(best.tokens, best.score, stats.pruned, stats.fallback_rate)
 
     return run
 
