@@ -33,6 +33,8 @@ SAME_NATS = 1e-3
 COMPARED_TOKENS = 6
 # Nats that the end is ahead of other tokens in a drawn decoder, and what never happens.
 END_AHEAD, NEVER = 12.0, -1e4
+# Nats that a peak of CTC is ahead of the blank.
+ABOVE_BLANK = 4.0
 
 
 class Subject(NamedTuple):
@@ -106,11 +108,13 @@ def load(case: Case) -> Subject:
     samples_bs = speech(case).samples_bs[:1]
     if decoding.audio:
         samples_bs = torch.from_numpy(read_audio(decoding.audio)).unsqueeze(0).to(case.device)
-    with torch.inference_mode():
+    with torch.no_grad():
         memory_btd, _ = model.encode(samples_bs, torch.tensor([samples_bs.shape[1]], device=case.device))
     subject = Subject(model, _language_model(case, model), memory_btd)
     if decoding.steps is not None:
         _set_biases(subject, decoding.steps)
+        if decoding.ctc == "peaked":
+            _set_peaks(subject, decoding.steps - 1)
     return subject
 
 
@@ -126,6 +130,29 @@ def _set_biases(subject: Subject, steps: int) -> None:
         # SpeechBrain's search may say it again, ours may not.
         model.decoder.out.bias[BEGIN] = NEVER
         model.ctc_head.bias[BEGIN] = NEVER
+
+
+def _set_peaks(subject: Subject, count: int) -> None:
+    """Make a drawn CTC head hear some tokens in the encoder output, evenly spread, each for sure."""
+    head, frames_td = subject.model.ctc_head, subject.memory_btd[0].double()
+    features = frames_td.shape[1]
+    if 2 * count > features:
+        raise InputError(
+            f"a peaked CTC head of {features} features tells half as many tokens apart, not {count}: "
+            "give fewer --steps or --ctc flat"
+        )
+    at = ((torch.arange(count, device=frames_td.device) + 0.5) * len(frames_td) / count).long()
+    tokens = END + 1 + torch.randperm(len(head.bias) - END - 1)[:count].to(frames_td.device)
+    wanted_tn = torch.zeros(len(frames_td), count, dtype=torch.float64, device=frames_td.device)
+    wanted_tn[at, torch.arange(count, device=at.device)] = 1.0
+    # The mean goes into the bias: what all frames share tells nothing.
+    mean_d = frames_td.mean(dim=0)
+    weights_dn = torch.linalg.pinv(frames_td - mean_d, rtol=1e-3) @ wanted_tn
+    heights_n = ((frames_td - mean_d) @ weights_dn)[at, torch.arange(count, device=at.device)]
+    weights_nd = (weights_dn * (head.bias[BLANK] + ABOVE_BLANK) / heights_n).T.to(head.weight.dtype)
+    with torch.no_grad():
+        head.weight[tokens] += weights_nd
+        head.bias[tokens] -= weights_nd @ mean_d.to(head.weight.dtype)
 
 
 def _language_model(case: Case, model: ASR) -> LanguageModel | None:

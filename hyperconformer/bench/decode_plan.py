@@ -88,8 +88,13 @@ def _recordings(arguments: argparse.Namespace) -> list[tuple[float, str]]:
 
 def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
     """Every beam with every count of steps and every language model."""
-    if arguments.model and arguments.steps:
-        raise InputError("--steps goes with random weights: a trained model ends by itself, leave it out")
+    for option, value in (("--steps", arguments.steps), ("--ctc", arguments.ctc)):
+        if arguments.model and value:
+            raise InputError(f"{option} goes with random weights: leave it out with --model")
+    heads = items(arguments.ctc or ["flat"])
+    for head in heads:
+        if head not in ("flat", "peaked"):
+            raise InputError(f"--ctc {head}: choose from flat, peaked")
     steps: Sequence[int | None] = (
         [None] if arguments.model else _numbers("--steps", arguments.steps or [STEPS])
     )
@@ -106,6 +111,7 @@ def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
         Decoding(
             beam=beam,
             steps=count,
+            ctc=head,
             ctc_weight=arguments.ctc_weight,
             lm_weight=arguments.lm_weight,
             language_model=language_model,
@@ -116,7 +122,7 @@ def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
             audio=audio,
             patience=arguments.patience,
         )
-        for language_model, count, beam in itertools.product(language_models, steps, beams)
+        for language_model, head, count, beam in itertools.product(language_models, heads, steps, beams)
     ]
 
 

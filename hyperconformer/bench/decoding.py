@@ -16,6 +16,8 @@ class Decoding:
         Hypotheses that go on after each step.
     steps : int or None
         Exactly so many steps of the decoder, the last one for the end; None: until the search ends by itself.
+    ctc : {"flat", "peaked"}
+        What a drawn CTC head says: all tokens alike, or, as a trained one, one token for sure here and there.
     ctc_weight, lm_weight : float
     language_model : str
         ``none``, ``random`` (drawn, of the sizes that follow), or the folder of one.
@@ -36,6 +38,7 @@ class Decoding:
 
     beam: int = 10
     steps: int | None = None
+    ctc: str = "flat"
     ctc_weight: float = 0.4
     lm_weight: float = 0.6
     language_model: str = "none"
@@ -55,7 +58,13 @@ class Decoding:
     def label(self) -> str:
         """What messages call it."""
         steps = [f"{self.steps} steps"] if self.steps else []
-        return ", ".join([f"beam {self.beam}", *steps, *(["LM"] if self.has_language_model else [])])
+        peaked = ["peaked"] if self.ctc == "peaked" else []
+        return ", ".join([f"beam {self.beam}", *steps, *peaked, *(["LM"] if self.has_language_model else [])])
+
+    @property
+    def recogniser(self) -> str:
+        """What tables call the recogniser."""
+        return self.model or ("random, peaked" if self.ctc == "peaked" else "random")
 
     def ratios(self, frames: int) -> tuple[float, float]:
         """Least tokens before the end and most symbols with it, per frame: both systems round these down."""

@@ -66,6 +66,7 @@ _DECODING: tuple[Option, ...] = (
     _length("--seconds", ["10"], "of the utterance, one or more lengths"),
     ("--beams", {"nargs": "+", "default": ["10"], "help": "hypotheses, one or more sizes of the beam"}),
     ("--steps", {"nargs": "+", "help": f"of the decoder, one or more counts; default: 40; {_RANDOM}"}),
+    ("--ctc", {"nargs": "+", "help": f"flat, peaked or both; default: flat; its head {_RANDOM}"}),
     (
         "--language_models",
         {"nargs": "+", "default": ["none"], "help": "none, random and folders, one or more"},

@@ -322,7 +322,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
     "decode": (
         _WHAT[0],
-        ("recogniser", lambda row: Cell(getattr(row.case.decoding, "model", "") or "random")),
+        ("recogniser", _of_decoding("recogniser")),
         ("language model", _of_decoding("language_model")),
         ("beam", _of_decoding("beam")),
         ("steps", _of_decoding("steps")),

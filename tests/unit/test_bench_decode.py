@@ -124,6 +124,19 @@ def test_a_language_model_is_heard() -> None:
     assert plain.found.score - with_lm.found.score > 5 * 0.6 * 3
 
 
+def test_a_peaked_head_hears_as_many_tokens_as_there_are_steps() -> None:
+    case = replace(changed(steps=13), sizes=replace(TINY, d_model=64, output_neurons=500), seconds=4.0)
+    peaked = replace(case, decoding=replace(case.decoding, ctc="peaked"))
+    silent, heard = (decode.measure_decoding(replace(c, system="greedy")).found for c in (case, peaked))
+    assert len(silent.tokens) == 0 and len(heard.tokens) == 12
+    ours, theirs = (
+        decode.measure_decoding(replace(peaked, system=s)).found for s in ("joint", "upstream:joint")
+    )
+    assert ours.agrees(theirs) and ours.tokens == theirs.tokens
+    outcome = child.examine(replace(peaked, sizes=TINY))
+    assert outcome.status == "fails" and "tells half as many tokens apart, not 12" in outcome.note
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 def test_every_search_is_measured(search: str) -> None:
     outcome = child.examine(changed(search, steps=None, language_model="random"))
@@ -252,6 +265,7 @@ def test_another_tokenizer_is_refused(language_model: Path, capsys: pytest.Captu
         (["--beams=0"], "--beams 0 is no positive whole number"),
         (["--steps=x"], "--steps x is no positive whole number"),
         (["--seconds=0"], "length '0' is no positive number"),
+        (["--ctc=sharp"], "--ctc sharp: choose from flat, peaked"),
         (["--searches=joint", "--against=upstream:joint"], "is not measured: add it to --searches"),
         (["--model=no/such"], "--model no/such is not a folder"),
         (["--language_models=no/such"], "--language_models no/such is not a folder"),
@@ -271,7 +285,7 @@ def test_bad_arguments_are_answered_in_one_line(
 
 def test_steps_go_with_random_weights(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "decode", f"--model={tiny_bundle}", "--steps=4"]) == 2
-    assert "--steps goes with random weights" in capsys.readouterr().err
+    assert "--steps goes with random weights: leave it out with --model" in capsys.readouterr().err
 
 
 def test_upstream_must_be_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
