@@ -1,9 +1,15 @@
 """CTC prefix beam search: each token sequence is the sum of its paths, and other models have their say.
 
-At every frame the ``beam_size`` best prefixes are kept, ranked by the probability of their paths so far and by
-the scores of other models. In the end the probability of each one is computed anew from all of its paths, also
-those that were not kept, the ends of sentences are added, and that ranks them. Nothing but the beam prunes: what
-is not computed on the way could not have entered it.
+At every frame the ``beam_size`` best prefixes are kept, ranked by the probability of their paths so far and
+by the scores of other models. In the end the probability of each one is computed anew from all of its paths,
+also those that were not kept, the ends of sentences are added, and that ranks them. Nothing but the beam
+prunes: what is not computed on the way could not have entered it.
+
+References
+----------
+Graves and Jaitly, Towards end-to-end speech recognition with recurrent neural networks, ICML 2014; Hannun et
+al., First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs, arXiv
+1408.2873.
 """
 
 from collections.abc import Sequence
@@ -59,12 +65,6 @@ def prefix_beam_search(
     ------
     ValueError
         If a log-probability is not a number.
-
-    References
-    ----------
-    Graves and Jaitly, Towards end-to-end speech recognition with recurrent neural networks, ICML 2014; Hannun
-    et al., First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs,
-    arXiv 1408.2873.
 
     Examples
     --------

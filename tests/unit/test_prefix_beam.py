@@ -13,6 +13,7 @@ from torch import Tensor
 from hyperconformer.constants import BEGIN, END
 from hyperconformer.decoding.ctc_probability import sequence_log_probs
 from hyperconformer.decoding.fusion import NGramFusion
+from hyperconformer.decoding.hotwords import Hotwords
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.decoding.prefix_beam import prefix_beam_search
 from hyperconformer.decoding.prefix_reference import Judge, nothing_else, search_by_dictionary
@@ -289,6 +290,28 @@ def test_hotwords(bonus: float) -> None:
         plain += chain.judge(without, True)["hotwords"]
         biased += found[0].parts["hotwords"]
     assert biased > plain
+
+
+def test_phrases(words: Callable[[str], tuple[NGram, Tokenizer]]) -> None:
+    tokenizer = words("unigram")[1]
+    hotwords = Hotwords(["BAD DAD", "CAB"], tokenizer, bonus=1.5)
+
+    def judge(tokens: tuple[int, ...], whole: bool) -> Mapping[str, float]:
+        state, total = hotwords.start(), 0.0
+        for token in tokens:
+            total += hotwords.bonuses(state)[token].item()
+            state = hotwords.advance(state, token)
+        return {"hotwords": total + (hotwords.finish(state) if whole else 0.0)}
+
+    options, heard = SearchOptions(beam_size=6, nbest=6), 0
+    for seed in range(6):
+        log_probs = random_log_probs(seed, 18, tokenizer.size, sharpness=2.0)
+        found = prefix_beam_search(log_probs, torch.tensor([18]), options, hotwords=hotwords)[0]
+        assert_same(found, search_by_dictionary(log_probs[0].tolist(), 6, judge))
+        for hypothesis in found:
+            assert hypothesis.parts["hotwords"] == pytest.approx(hotwords.score(hypothesis.tokens))
+            heard += hypothesis.parts["hotwords"] > 0
+    assert heard
 
 
 @pytest.fixture(scope="module")
