@@ -3,6 +3,7 @@
 import argparse
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,11 @@ def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
     ]
 
 
+def _for(search: str, decoding: Decoding) -> Decoding:
+    """What a search makes of it: greedy search has neither beam nor language model."""
+    return replace(decoding, beam=1, language_model="none") if search == "greedy" else decoding
+
+
 def plan_decoding(
     arguments: argparse.Namespace, machine: dict[str, Any], *, upstream_installed: bool
 ) -> list[Case]:
@@ -173,12 +179,11 @@ def plan_decoding(
                 repeats=arguments.repeats,
                 seed=arguments.seed,
                 sizes=sizes,
-                decoding=decoding,
+                decoding=_for(search, decoding),
                 **machine,
             )
             for decoding in decodings
             for search in searches
-            # It has neither beam nor language model.
             if search != "greedy" or decoding == decodings[0]
         ]
     return cases

@@ -154,7 +154,8 @@ def test_greedy_search_is_measured_once(capsys: pytest.CaptureFixture[str]) -> N
         *ONCE,
     ]
     assert main(["bench", "decode", "--steps=6", *SMALL_LM, *arguments]) == 0
-    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["cases"]) == 1
+    (case,) = json.loads(capsys.readouterr().out.splitlines()[-1])["cases"]
+    assert case["decoding"]["beam"] == 1 and case["decoding"]["language_model"] == "none"
 
 
 def test_another_find_is_refused() -> None:
