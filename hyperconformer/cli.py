@@ -83,7 +83,7 @@ COMMANDS = {
     "bench": (
         bench.run,
         bench.add_arguments,
-        "time and memory of mixers, encoder, training step and training",
+        "time and memory of mixers, encoder, training step, training and decoding",
     ),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "doctor": (doctor.run, doctor.add_arguments, "versions, devices, codecs, memory, and what is wrong"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hyperconformer.bench.decoding import Decoding, Found
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import MIXERS
 from hyperconformer.models.config import ModelConfig
@@ -14,8 +15,8 @@ UPSTREAM = "upstream:"
 # SpeechBrain's token mixers for the Conformer, and what they are called here.
 THEIR_MIXERS = {"hypermixing": "hypermixing", "RelPosMHAXL": "relative", "RoPEMHA": "attention"}
 
-Kind = Literal["mixer", "encoder", "step", "train"]
-Part = Literal["forward", "backward", "step"]
+Kind = Literal["mixer", "encoder", "step", "train", "decode"]
+Part = Literal["forward", "backward", "step", "search"]
 Status = Literal["ok", "fails", "too long", "refused"]
 
 # What is timed of each kind: the backward part holds its forward pass too.
@@ -24,6 +25,7 @@ PARTS: dict[Kind, tuple[Part, ...]] = {
     "encoder": ("forward", "backward"),
     "step": ("step",),
     "train": ("step",),
+    "decode": ("search",),
 }
 
 FRAMES_PER_SECOND = 25
@@ -95,10 +97,10 @@ class Case:
 
     Attributes
     ----------
-    kind : {"mixer", "encoder", "step", "train"}
+    kind : {"mixer", "encoder", "step", "train", "decode"}
     system : str
-        A mixer's name, or ``upstream:`` and the name of SpeechBrain's.
-    part : {"forward", "backward", "step"}
+        A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's.
+    part : {"forward", "backward", "step", "search"}
     seconds : float
         Length of every utterance; of ``train`` that of a batch, with its padding, at most.
     batch_size : int
@@ -116,6 +118,8 @@ class Case:
     sizes : Sizes
     recipe : Recipe or None
         What ``train`` trains.
+    decoding : Decoding or None
+        What ``decode`` decodes.
 
     Examples
     --------
@@ -138,6 +142,7 @@ class Case:
     seed: int = 0
     sizes: Sizes = field(default_factory=Sizes)
     recipe: Recipe | None = None
+    decoding: Decoding | None = None
 
     @property
     def frames(self) -> int:
@@ -168,7 +173,8 @@ class Case:
     def name(self) -> str:
         """What messages call it."""
         mode = "" if self.mode == "eager" else f" {self.mode}"
-        return f"{self.kind} {self.system} {self.seconds:g} s {self.part}{mode}"
+        further = "" if self.decoding is None else f", {self.decoding.label}"
+        return f"{self.kind} {self.system} {self.seconds:g} s {self.part}{mode}{further}"
 
     def config(self) -> ModelConfig:
         """Describe our model of this case, or our counterpart of SpeechBrain's."""
@@ -193,7 +199,9 @@ class Case:
         """Read it back."""
         values = json.loads(text)
         recipe = values["recipe"] and Recipe(**values["recipe"])
-        return cls(**{**values, "sizes": Sizes(**values["sizes"]), "recipe": recipe})
+        decoding = values["decoding"] and Decoding(**values["decoding"])
+        sizes = Sizes(**values["sizes"])
+        return cls(**{**values, "sizes": sizes, "recipe": recipe, "decoding": decoding})
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,8 @@ class Outcome:
         Of ``train``: time of these that went by waiting for data.
     batches : str
         Of ``train``: a sum over the utterances of every timed batch; equal for equal batches.
+    found : Found or None
+        Of ``decode``.
 
     Examples
     --------
@@ -237,6 +247,7 @@ class Outcome:
     audio_seconds: float | None = None
     waited_ms: float | None = None
     batches: str = ""
+    found: Found | None = None
 
     def to_json(self) -> str:
         """One line of JSON, without the case."""
@@ -248,7 +259,8 @@ class Outcome:
     def from_json(cls, case: Case, text: str) -> "Outcome":
         """Read it back."""
         values: dict[str, Any] = json.loads(text)
-        return cls(case, **{**values, "times_ms": tuple(values["times_ms"])})
+        found = values["found"] and Found(**{**values["found"], "tokens": tuple(values["found"]["tokens"])})
+        return cls(case, **{**values, "times_ms": tuple(values["times_ms"]), "found": found})
 
 
 def max_frames(system: str) -> int | None:

@@ -2,15 +2,18 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 
 import torch
 
-from hyperconformer.bench.cases import Case, Outcome, Status
+from hyperconformer.bench.cases import Case, Kind, Outcome, Status
 from hyperconformer.bench.checks import CheckFailed, check
+from hyperconformer.bench.decode import measure_decoding
 from hyperconformer.bench.measure import measure
 from hyperconformer.bench.train import measure_training
 
 LONGEST_NOTE = 160
+MEASURES: dict[Kind, Callable[[Case], Outcome]] = {"train": measure_training, "decode": measure_decoding}
 
 
 def _one_line(error: BaseException) -> str:
@@ -48,7 +51,7 @@ def examine(case: Case) -> Outcome:
         status: Status = "fails" if _out_of_memory(error) else "refused"
         return Outcome(case, status, f"{case.name}: the check fails: {_one_line(error)}")
     try:
-        return measure_training(case) if case.kind == "train" else measure(case)
+        return MEASURES.get(case.kind, measure)(case)
     except CheckFailed as error:
         return Outcome(case, "refused", str(error))
     except Exception as error:

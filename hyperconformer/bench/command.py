@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from hyperconformer.bench.options import NOT_RECORDED, OPTIONS, SUMMARIES, items, length
 from hyperconformer.errors import InputError
 from hyperconformer.tables import check_file, record_rows
 
@@ -18,103 +19,9 @@ if TYPE_CHECKING:
     from hyperconformer.bench.cases import Case
     from hyperconformer.bench.report import Row
 
-Option = tuple[str, dict[str, Any]]
-
 DEFAULT_REFERENCE = "upstream:hypermixing"
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-_positive.__name__ = "positive whole number"
-
-_COMMON: tuple[Option, ...] = (
-    ("--device", {"default": "cpu", "help": "cpu or cuda"}),
-    ("--precision", {"default": "fp32", "choices": ("fp32", "bf16", "fp16"), "help": "fp16 needs a GPU"}),
-    ("--modes", {"nargs": "+", "default": ["eager"], "help": "eager, compile (torch.compile) or both"}),
-    ("--mixers", {"nargs": "+", "help": "default: all of ours, and SpeechBrain's upstream:hypermixing"}),
-    ("--against", {"metavar": "NAME", "help": "system that ratios refer to: the first upstream one"}),
-    ("--threads", {"type": _positive, "help": "of the CPU; default: all cores"}),
-    ("--repeats", {"type": _positive, "default": 10, "help": "timed runs of a process"}),
-    (
-        "--rounds",
-        {"type": _positive, "default": 3, "help": "processes of a case, taking turns with the others"},
-    ),
-    ("--limit", {"type": float, "default": 600.0, "metavar": "SECONDS", "help": "longest life of a process"}),
-    ("--seed", {"type": int, "default": 0, "help": "of weights and input"}),
-    ("--d_model", {"type": _positive, "default": 144, "help": "feature size"}),
-    ("--heads", {"type": _positive, "default": 8, "help": "heads"}),
-    ("--output", {"metavar": "DIR", "help": "write bench.json and two figures"}),
-    ("--record", {"metavar": "FILE", "help": "append the rows to its tables, for instance to RESULTS.md"}),
-)
-# The recipe decides.
-_NOT_OF_TRAINING = ("--modes", "--repeats", "--seed", "--d_model", "--heads")
-_FORWARD_ONLY: Option = ("--forward_only", {"action": "store_true", "help": "leave the backward pass out"})
-_LAYERS: Option = ("--layers", {"type": _positive, "default": 10, "help": "encoder layers"})
-
-
-def _batch_size(default: int | None) -> Option:
-    return "--batch_size", {"type": _positive, "default": default, "help": "utterances"}
-
-
-def _batch_seconds(default: float) -> Option:
-    what = "without --batch_size: as many utterances as make so much audio, at least one"
-    return "--batch_seconds", {"type": float, "default": default, "help": what}
-
-
-def _length(flag: str, default: Sequence[str], what: str) -> Option:
-    return flag, {"nargs": "+", "default": list(default), "dest": "lengths", "help": what}
-
-
-OPTIONS: dict[str, tuple[Option, ...]] = {
-    "mixer": (
-        _length("--frames", ["375"], "encoder frames of 40 ms, one or more lengths"),
-        _batch_size(8),
-        _FORWARD_ONLY,
-        *_COMMON,
-    ),
-    "encoder": (
-        _length("--lengths", ["5", "15", "60", "600"], "seconds, one or more"),
-        _batch_size(None),
-        _batch_seconds(120.0),
-        _FORWARD_ONLY,
-        _LAYERS,
-        *_COMMON,
-    ),
-    "step": (
-        _length("--seconds", ["15"], "of an utterance, one or more lengths"),
-        _batch_size(None),
-        _batch_seconds(600.0),
-        _LAYERS,
-        ("--decoder_layers", {"type": _positive, "default": 4, "help": "decoder layers"}),
-        ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),
-        *_COMMON,
-    ),
-    "train": (
-        ("recipe", {"metavar": "RECIPE.yaml", "help": "as of train.py, with any --key=value of it"}),
-        ("--steps", {"type": _positive, "help": "timed steps of a process; default: 12, on a GPU 100"}),
-        (
-            "--warm_up",
-            {"type": _positive, "help": "steps before; default: 3, on a GPU what workers hold too"},
-        ),
-        (
-            "--compile",
-            {"action": "store_true", "help": "measure ours compiled too, as train.py --compile does"},
-        ),
-        *(option for option in _COMMON if option[0] not in _NOT_OF_TRAINING),
-    ),
-}
-SUMMARIES = {
-    "mixer": "a token mixer alone",
-    "encoder": "front-end and encoder of the 8M system",
-    "step": "a whole training step of the 8M system",
-    "train": "training of a recipe on real speech",
-}
-# They say where the numbers go, not how they came about.
-NOT_RECORDED = ("--output", "--record")
+# What has one length to draw against: real utterances do not.
+DRAWN = ("mixer", "encoder", "step")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     >>> parser.parse_args(["mixer", "--frames", "100,200"]).lengths
     ['100,200']
     """
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{mixer,encoder,step,train}")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar=f"{{{','.join(OPTIONS)}}}")
     for kind, options in OPTIONS.items():
         summary = SUMMARIES[kind]
         # What looks like an option cut short may be a key of the recipe.
@@ -176,20 +83,11 @@ def spelt(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-def _items(values: Sequence[str]) -> list[str]:
-    return [item for value in values for item in value.split(",") if item]
-
-
 def _lengths(arguments: argparse.Namespace) -> list[tuple[float, int]]:
     """Seconds and batch size of every length."""
     lengths = []
-    for item in _items(arguments.lengths):
-        try:
-            seconds = float(item) * (0.04 if arguments.kind == "mixer" else 1.0)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < 1e6:
-            raise InputError(f"length {item!r} is no positive number")
+    for item in items(arguments.lengths):
+        seconds = length(item) * (0.04 if arguments.kind == "mixer" else 1.0)
         batch_size = arguments.batch_size or max(1, int(arguments.batch_seconds // seconds))
         lengths.append((seconds, batch_size))
     return lengths
@@ -201,17 +99,17 @@ def _systems(arguments: argparse.Namespace, ours: Sequence[str], reference: str)
 
     upstream_installed = find_spec("speechbrain") is not None
     default = [*ours, *([reference] if upstream_installed else [])]
-    systems = _items(arguments.mixers) if arguments.mixers else default
+    systems = items(arguments.mixers) if arguments.mixers else default
     check_systems(systems, upstream_installed=upstream_installed)
     return list(dict.fromkeys(systems))
 
 
-def _against(arguments: argparse.Namespace, systems: Sequence[str]) -> str:
+def _against(arguments: argparse.Namespace, systems: Sequence[str], option: str = "--mixers") -> str:
     if arguments.against is None:
         upstream = [system for system in systems if system.startswith("upstream:")]
         return [*upstream, *(s for s in systems if s == "attention"), *systems][0]
     if arguments.against not in systems:
-        raise InputError(f"--against {arguments.against} is not measured: add it to --mixers")
+        raise InputError(f"--against {arguments.against} is not measured: add it to {option}")
     return str(arguments.against)
 
 
@@ -219,7 +117,7 @@ def _templates(arguments: argparse.Namespace) -> "list[Case]":
     """One case a mode, its system and length yet to be filled in."""
     from hyperconformer.bench.cases import PARTS, Case, Sizes
 
-    modes = _items(arguments.modes)
+    modes = items(arguments.modes)
     for mode in modes:
         if mode not in ("eager", "compile"):
             raise InputError(f"--modes {mode}: choose from eager, compile")
@@ -246,11 +144,12 @@ def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     from hyperconformer.device import check_device
 
     device = check_device(arguments.device)
-    if arguments.precision == "fp16" and device == "cpu":
+    precision = getattr(arguments, "precision", "fp32")
+    if precision == "fp16" and device == "cpu":
         raise InputError("--precision fp16 needs --device cuda: use bf16 on a CPU")
     return {
         "device": arguments.device,
-        "precision": arguments.precision,
+        "precision": precision,
         "threads": arguments.threads or len(os.sched_getaffinity(0)),
         "limit_seconds": arguments.limit,
     }
@@ -298,11 +197,22 @@ def _training(arguments: argparse.Namespace) -> Iterator[Plan]:
         yield [*(compiled if arguments.compile else []), *eager], against
 
 
+@contextmanager
+def _decoding(arguments: argparse.Namespace) -> Iterator[Plan]:
+    """The same of a search, every beam, count of steps and language model at every length."""
+    from hyperconformer.bench.decode_plan import plan_decoding
+
+    machine = _machine(arguments)
+    cases = plan_decoding(arguments, machine, upstream_installed=find_spec("speechbrain") is not None)
+    yield cases, _against(arguments, list(dict.fromkeys(case.system for case in cases)), "--searches")
+
+
 PLANS: dict[str, Callable[[argparse.Namespace], AbstractContextManager[Plan]]] = {
     "mixer": _synthetic,
     "encoder": _synthetic,
     "step": _synthetic,
     "train": _training,
+    "decode": _decoding,
 }
 
 
@@ -311,7 +221,7 @@ def _prepare_output(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         from hyperconformer.bench.figures import require_matplotlib
 
-        if arguments.kind != "train":
+        if arguments.kind in DRAWN:
             require_matplotlib()
         try:
             Path(arguments.output).mkdir(parents=True, exist_ok=True)
@@ -337,8 +247,7 @@ def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> N
 
         folder = Path(arguments.output)
         (folder / "bench.json").write_text(said + "\n", encoding="utf-8")
-        # Real utterances have no one length to draw against.
-        if arguments.kind != "train":
+        if arguments.kind in DRAWN:
             draw(rows, folder)
     if arguments.record is not None:
         record_rows(Path(arguments.record), *table_of(arguments.kind, rows, against, origin))

@@ -18,6 +18,7 @@ TITLES: dict[Part, str] = {
     "forward": "forward",
     "backward": "forward and backward",
     "step": "training step",
+    "search": "search",
 }
 
 

@@ -19,6 +19,7 @@ TITLES: dict[Kind, str] = {
     "encoder": "### Encoder",
     "step": "### Training step",
     "train": "### Training",
+    "decode": "### Decoding",
 }
 
 
@@ -74,7 +75,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train"}
+    kind : {"mixer", "encoder", "step", "train", "decode"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -99,7 +100,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train"}
+    kind : {"mixer", "encoder", "step", "train", "decode"}
     rows : sequence of Row
     against : str
         The reference system.

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hyperconformer.bench.cases import Case, Outcome, Part
+from hyperconformer.bench.decoding import Decoding, Found
 
 MEBIBYTE = 2**20
 
@@ -28,6 +29,8 @@ class Measured:
         Of ``train``: the same, where every step counts as it went in its fastest round.
     waiting : float or None
         Of ``train``: share of the time that went by waiting for data, the median over the rounds.
+    found : Found or None
+        Of ``decode``.
 
     Examples
     --------
@@ -43,6 +46,7 @@ class Measured:
     speeds: tuple[float, ...] = ()
     fastest_speed: float | None = None
     waiting: float | None = None
+    found: Found | None = None
 
     @property
     def fastest_ms(self) -> float | None:
@@ -125,6 +129,7 @@ def _measured(outcomes: Sequence[Outcome]) -> Measured:
         speeds=tuple(1000 * audio / sum(times) for audio, times in rounds),
         fastest_speed=1000 * rounds[0][0] / fastest if rounds else None,
         waiting=statistics.median(waiting) if waiting else None,
+        found=outcomes[0].found,
     )
 
 
@@ -137,6 +142,8 @@ def _quantities(row: Row) -> dict[str, float | None]:
         if measured.speeds:
             quantities["speed"] = statistics.median(measured.speeds)
             quantities["fastest speed"] = measured.fastest_speed
+        if part == "search":
+            quantities["fastest search time"] = measured.fastest_ms
     quantities["saved"] = _median([measured.saved_bytes for measured in row.parts.values()])
     return quantities
 
@@ -174,10 +181,10 @@ def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
     >>> rows_of([Outcome(case, "ok", times_ms=(10.0,)), half], against="attention")[1].ratios
     {'step time': 0.5}
     """
-    groups: dict[tuple[str, float, str], dict[Part, list[Outcome]]] = {}
+    groups: dict[tuple[str, float, str, Decoding | None], dict[Part, list[Outcome]]] = {}
     for outcome in outcomes:
         case = outcome.case
-        group = groups.setdefault((case.system, case.seconds, case.mode), {})
+        group = groups.setdefault((case.system, case.seconds, case.mode, case.decoding), {})
         group.setdefault(case.part, []).append(outcome)
     rows = {}
     for key, parts in groups.items():
@@ -186,7 +193,7 @@ def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
         measured = {part: _measured(found) for part, found in parts.items()}
         rows[key] = Row(every[0].case, measured, parameters)
     return [
-        _compared(row, rows.get((against, key[1], key[2]), rows.get((against, key[1], "eager"))))
+        _compared(row, rows.get((against, *key[1:]), rows.get((against, key[1], "eager", key[3]))))
         for key, row in rows.items()
     ]
 
@@ -275,6 +282,18 @@ def _waiting(row: Row) -> Cell:
     return Cell("-" if waiting is None else f"{100 * waiting:.1f}")
 
 
+def _of_decoding(name: str) -> Callable[[Row], Cell]:
+    return lambda row: Cell(str(getattr(row.case.decoding, name) or "-"))
+
+
+def _share(name: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
+        share = getattr(row.parts["search"].found, name, None)
+        return Cell("-" if share is None else f"{100 * share:.3g}")
+
+    return cell
+
+
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "mixer": _BOTH_PASSES,
     "encoder": _BOTH_PASSES,
@@ -300,6 +319,23 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ("speed x", _ratio("speed")),
         ("fastest x", _ratio("fastest speed")),
         ("peak x", _ratio("step peak")),
+    ),
+    "decode": (
+        _WHAT[0],
+        ("recogniser", _of_decoding("recogniser")),
+        ("language model", _of_decoding("language_model")),
+        ("beam", _of_decoding("beam")),
+        ("steps", _of_decoding("steps")),
+        _WHAT[3],
+        _WHAT[-1],
+        ("search ms", _time("search")),
+        _SPEED,
+        ("peak MiB", _peak("search")),
+        ("pruned %", _share("pruned")),
+        ("full steps %", _share("fell_back")),
+        ("time x", _ratio("search time")),
+        ("fastest x", _ratio("fastest search time")),
+        ("peak x", _ratio("search peak")),
     ),
 }
 

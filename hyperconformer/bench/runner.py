@@ -102,6 +102,21 @@ def _too_long(case: Case) -> Outcome | None:
     return Outcome(case, "too long", f"{case.frames} frames are over its maximum length of {longest}")
 
 
+def _tries_patience(outcome: Outcome) -> bool:
+    decoding = outcome.case.decoding
+    return decoding is not None and min(outcome.times_ms, default=0.0) > 1000 * decoding.patience
+
+
+def _check_found(outcome: Outcome, others: Iterable[Outcome]) -> None:
+    """See that a search found what the others did; each is right about its own score."""
+    case = outcome.case
+    for other in others:
+        alike = (other.case.decoding, other.case.seconds) == (case.decoding, case.seconds)
+        if alike and outcome.found and other.found and not outcome.found.agrees(other.found):
+            scores = f"{outcome.found.score:.6g}, {other.case.system} {other.found.score:.6g}"
+            raise CheckFailed(f"{case.name}: another hypothesis: {case.system} scores {scores}")
+
+
 def run_rounds(
     cases: Sequence[Case], rounds: int, say: Callable[[str], object], launch: Launch = launch
 ) -> list[Outcome]:
@@ -124,7 +139,7 @@ def run_rounds(
     Raises
     ------
     CheckFailed
-        If a system is not correct.
+        If a system is not correct, or was given or found something else than its fellows.
 
     Examples
     --------
@@ -139,12 +154,15 @@ def run_rounds(
     for number, case in enumerate((case for _ in range(rounds) for case in cases), start=1):
         if case in given_up:
             continue
+        if case.decoding is not None:
+            say(f"[{number}/{total}] {case.name}: begun")
         outcome = _too_long(case) or launch(case)
         outcomes.append(outcome)
         if outcome.status == "refused":
             raise CheckFailed(outcome.note)
-        if outcome.status != "ok":
+        if outcome.status != "ok" or _tries_patience(outcome):
             given_up.add(case)
+        _check_found(outcome, outcomes)
         if len({outcome.batches for outcome in outcomes if outcome.status == "ok"}) > 1:
             raise CheckFailed(f"{case.name}: it was given other batches than the systems before it")
         fastest = f"{min(outcome.times_ms):.4g} ms" if outcome.times_ms else outcome.status

@@ -27,6 +27,10 @@ SMALLER = {
     "encoder": "--lengths 1 --layers 1",
     "step": "--seconds 1 --layers 1 --decoder_layers 1",
 }
+SMALL_SEARCH = (
+    "--seconds 1 --steps 6 --d_model 16 --heads 2 --layers 1 --decoder_layers 1 --output_neurons 30 "
+    "--lm_d_model 8 --lm_heads 2 --lm_layers 1 --repeats 1 --rounds 1"
+)
 SMALL_RECIPE = (
     "--d_model=16 --nhead=2 --d_ffn=64 --num_encoder_layers=1 --num_decoder_layers=1 --output_neurons=30 "
     "--num_workers=0 --steps 1 --warm_up 1 --rounds 1"
@@ -138,6 +142,9 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
             real = command.replace("/path/to/LibriSpeech", str(librispeech))
             outputs[command] = run(f"{real} {SMALL_RECIPE}", checkout)
             assert "waiting %" in outputs[command]
+        elif command.startswith("hyperconformer bench decode"):
+            outputs[command] = run(f"{command} {SMALL_SEARCH}", checkout)
+            assert "pruned %" in outputs[command]
         elif command.startswith("hyperconformer bench"):
             outputs[command] = run(f"{command} {SMALL_BENCH} {SMALLER[command.split()[2]]}", checkout)
         else:
