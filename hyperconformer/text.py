@@ -230,6 +230,36 @@ file or directory): train one first or correct its path
         words: str = self._processor.decode(spoken)
         return " ".join(words.split())
 
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """Spell tokens one by one, with a space where a word begins.
+
+        Parameters
+        ----------
+        tokens : sequence of int
+            Token ids.
+
+        Returns
+        -------
+        list of str
+            Of each token what it adds to the text, so that ``decode(tokens)`` is ``" ".join("".join(pieces)
+            .split())``; empty for tokens that :meth:`decode` leaves out.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tokenizer.model"
+        ...     tokenizer = train_tokenizer(["AB BAB BA"], path, output_neurons=6, model_type="char")
+        >>> tokenizer.pieces([BEGIN, 5, 4, BLANK, 3, 5, 4, 999, END])
+        ['', ' ', 'A', '', 'B', ' ', 'A', '', '']
+        """
+        return [
+            self._processor.id_to_piece(token).replace("\u2581", " ")
+            if SPECIAL_TOKENS <= token < self.size
+            else ""
+            for token in tokens
+        ]
+
 
 def train_tokenizer(
     sentences: Iterable[str], path: Path, *, output_neurons: int, model_type: ModelType = "unigram"

@@ -1,4 +1,4 @@
-"""What travels between the rooms of the house: an utterance, a hypothesis, a transcript."""
+"""What travels between the rooms of the house: an utterance, a hypothesis, a word, a transcript."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,6 +56,31 @@ class Hypothesis:
     tokens: tuple[int, ...]
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A recognised word, when it was spoken and how sure that is.
+
+    Attributes
+    ----------
+    text : str
+        The word.
+    start, end : float
+        Seconds from the beginning of the audio.
+    confidence : float
+        From 0 to 1: how probable it is that the word is right.
+
+    Examples
+    --------
+    >>> Word("ONE", start=0.12, end=0.46, confidence=0.98).text
+    'ONE'
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
 
 
 @dataclass(frozen=True)

@@ -215,8 +215,30 @@ def prepare_mini(
     return Path(folder)
 
 
-def _wheel(voices: Sequence[Voice]) -> tuple[str, str]:
-    """Find espeak-ng's library and its data folder, and make sure that it has these voices."""
+def espeak_wheel(voices: Sequence[Voice]) -> tuple[str, str]:
+    """Find espeak-ng's library and its data folder, and make sure that it has these voices.
+
+    Parameters
+    ----------
+    voices : sequence of Voice
+
+    Returns
+    -------
+    tuple of (str, str)
+        What :func:`~hyperconformer.data.mini_voice.read_aloud` asks for.
+
+    Raises
+    ------
+    InputError
+        If espeak-ng or one of the voices is missing.
+
+    Examples
+    --------
+    >>> espeak_wheel([Voice("en-US", "nobody")])
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: espeak-ng lacks its file 'voices/!v/nobody': pip install ...
+    """
     try:
         loader = importlib.import_module("espeakng_loader")
         library, data_folder = str(loader.get_library_path()), str(loader.get_data_path())
@@ -236,8 +258,8 @@ def _refuse_twins(pool: ThreadPoolExecutor, voices: Sequence[Voice], wheel: tupl
     ordered = sorted(bare, key=lambda voice: voice.name)
     spoken = pool.map(lambda voice: read_aloud(voice, _PROBE, *wheel), ordered)
     heard: dict[bytes, Voice] = {}
-    for voice, (_, (samples,)) in zip(ordered, spoken, strict=True):
-        twin = heard.setdefault(samples, voice)
+    for voice, (_, (probe,)) in zip(ordered, spoken, strict=True):
+        twin = heard.setdefault(probe.samples, voice)
         if twin != voice:
             raise InputError(f"espeak-ng speaks {voice.name!r} exactly like {twin.name!r}: {_REMEDY}")
 
@@ -247,7 +269,7 @@ def _speak_all(
 ) -> dict[str, int]:
     """Let all voices read into a folder; returns the number of samples of each split."""
     voices = [reader.voice for reader in readers]
-    wheel = _wheel(voices)
+    wheel = espeak_wheel(voices)
     samples = dict.fromkeys(SPLITS, 0)
     utterances = sum(len(reader.sentences) for reader in readers)
     # disable=None: no bar unless standard error is a terminal, so that logs stay clean.
@@ -276,7 +298,7 @@ def _speak(folder: Path, reader: Reader, wheel: tuple[str, str], seed: int) -> i
     lines, total = [], 0
     for index, (sentence, raw) in enumerate(zip(reader.sentences, spoken, strict=True)):
         identity = reader.utterance_id(index)
-        samples = soxr.resample(np.frombuffer(raw, np.int16) / np.float32(2**15), sample_rate_hz, SAMPLE_RATE)
+        samples = soxr.resample(np.frombuffer(raw.samples, np.int16) / np.float32(2**15), sample_rate_hz, SAMPLE_RATE)
         rms = float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
         seconds = len(samples) / SAMPLE_RATE
         if not (_SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS and rms > 0):

@@ -6,10 +6,13 @@ hyperconformer.data.mini_voice`` is the same program), hands it one JSON object 
 reads speech back through a pipe. Starting it is cheap: only the standard library is imported here.
 
 What comes back is a stream of little-endian 4-byte numbers and samples: the sample rate, then for every
-sentence the number of samples and the samples themselves, int16 in the byte order of the machine.
+sentence the number of samples and the samples themselves, int16 in the byte order of the machine, the number
+of words and for each the character it begins with and the samples at which it starts and ends.
 """
 
 import ctypes
+import io
+import itertools
 import json
 import os
 import struct
@@ -17,13 +20,35 @@ import subprocess
 import sys
 from typing import Any, BinaryIO, NamedTuple
 
+_PHONEME_EVENTS = 1  # tell when each phoneme starts, which shows where a word ends
 _SYNCHRONOUS = 2  # hand the samples to the callback, and return when all are spoken
 _DONT_EXIT = 0x8000  # report a missing data folder instead of ending the process
 _UTF8 = 1
 _RATE, _PITCH = 1, 3
 _BUFFER_MS = 200
 _NUMBER = struct.Struct("<I")
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_LIST_ENDS, _WORD, _END, _PHONEME = 0, 1, 5, 7  # types of events
+_PAUSE = b"_"  # what a phoneme's name starts with if it is silence
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT of espeak-ng's speak_lib.h; `name` is a union there."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("message", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("text_length", ctypes.c_int),
+        ("position_ms", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
 
 # Split -> accent -> variants. All are easily understood, and none is used twice. Variants that sound nearly
 # alike (m3 and Mike, m4 and m5, f4 and aunty, robert and rob) never stand on both sides of a split.
@@ -87,6 +112,28 @@ class Voice(NamedTuple):
         return f"{self.accent}+{self.variant}" if self.variant else self.accent
 
 
+class Spoken(NamedTuple):
+    """A sentence as it was spoken.
+
+    Attributes
+    ----------
+    samples : bytes
+        int16, mono.
+    words : tuple of (int, int, int)
+        Of each word: the character of the sentence that it begins with, counted from 0, and the samples at
+        which its first phoneme starts and its last one ends. espeak-ng joins some pairs, like "from the",
+        which then count as one word.
+
+    Examples
+    --------
+    >>> Spoken(bytes(4), ((0, 0, 2),)).words
+    ((0, 0, 2),)
+    """
+
+    samples: bytes
+    words: tuple[tuple[int, int, int], ...]
+
+
 def cast(split: str) -> tuple[Voice, ...]:
     """The voices of a split, with pitch and rate varied a little from one to the next.
 
@@ -114,7 +161,7 @@ def cast(split: str) -> tuple[Voice, ...]:
 
 def read_aloud(
     voice: Voice, sentences: tuple[str, ...], library: str, data_folder: str, seed: int = 0
-) -> tuple[int, list[bytes]]:
+) -> tuple[int, list[Spoken]]:
     """Let a fresh process read sentences aloud.
 
     Parameters
@@ -132,8 +179,8 @@ def read_aloud(
 
     Returns
     -------
-    tuple of (int, list of bytes)
-        Sample rate in Hz, and for every sentence its int16 samples, mono.
+    tuple of (int, list of Spoken)
+        Sample rate in Hz, and for every sentence its samples and when its words are spoken.
 
     Raises
     ------
@@ -145,8 +192,8 @@ def read_aloud(
     >>> import espeakng_loader
     >>> library, data_folder = espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
     >>> sample_rate_hz, (hello,) = read_aloud(Voice("en-US", "f2"), ("hello",), library, data_folder)
-    >>> sample_rate_hz, 0.3 < len(hello) / 2 / sample_rate_hz < 1.5
-    (22050, True)
+    >>> sample_rate_hz, 0.3 < len(hello.samples) / 2 / sample_rate_hz < 1.5, len(hello.words)
+    (22050, True, 1)
     """
     job = {
         "library": library,
@@ -164,15 +211,18 @@ def read_aloud(
     return _unpack(done.stdout, len(sentences))
 
 
-def _unpack(stream: bytes, sentences: int) -> tuple[int, list[bytes]]:
+def _unpack(stream: bytes, sentences: int) -> tuple[int, list[Spoken]]:
     """The inverse of :func:`main`'s writing."""
-    (sample_rate_hz,) = _NUMBER.unpack_from(stream, 0)
-    start, spoken = _NUMBER.size, []
-    for _ in range(sentences):
-        (samples,) = _NUMBER.unpack_from(stream, start)
-        start += _NUMBER.size
-        spoken.append(stream[start : start + 2 * samples])
-        start += 2 * samples
+    source = io.BytesIO(stream)
+
+    def number() -> int:
+        return int(_NUMBER.unpack(source.read(_NUMBER.size))[0])
+
+    sample_rate_hz = number()
+    spoken = [
+        Spoken(source.read(2 * number()), tuple((number(), number(), number()) for _ in range(number())))
+        for _ in range(sentences)
+    ]
     return sample_rate_hz, spoken
 
 
@@ -184,18 +234,32 @@ class _Espeak:
         # espeak-ng cuts paths at 160 characters, so it is given a relative one.
         os.chdir(os.path.dirname(data_folder))
         name = os.path.basename(data_folder).encode()
-        self.sample_rate_hz = int(self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, name, _DONT_EXIT))
+        options = _PHONEME_EVENTS | _DONT_EXIT
+        self.sample_rate_hz = int(self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, name, options))
         if self.sample_rate_hz <= 0:
             raise OSError(f"no voice data in {data_folder}")
         self._heard = bytearray()
+        self._words: list[tuple[int, int, int]] = []
+        self._open: tuple[int, int] | None = None
         self._callback = _CALLBACK(self._hear)  # kept: ctypes does not
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _hear(self, samples: Any, count: int, _events: int | None) -> int:
+    def _hear(self, samples: Any, count: int, events: Any) -> int:
         """Keep what has just been spoken; returning 0 asks for more."""
         if samples and count > 0:
             self._heard += ctypes.string_at(samples, 2 * count)
+        for event in itertools.takewhile(lambda event: event.type != _LIST_ENDS, events):
+            self._notice(event)
         return 0
+
+    def _notice(self, event: _Event) -> None:
+        """Begin a word at its event; the next word, a pause or the end ends it."""
+        pause = event.type == _PHONEME and event.name.startswith(_PAUSE)
+        if self._open is not None and (pause or event.type in (_WORD, _END)):
+            self._words.append((*self._open, event.sample))
+            self._open = None
+        if event.type == _WORD:
+            self._open = (event.text_position - 1, event.sample)
 
     def become(self, voice: Voice, seed: int) -> None:
         """Take on a voice, with flutter and breath seeded (espeak-ng takes the time of day)."""
@@ -205,15 +269,17 @@ class _Espeak:
         self._library.espeak_SetParameter(_PITCH, voice.pitch, 0)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
 
-    def speak(self, sentence: str) -> bytes:
-        """Speak a sentence and return its samples."""
+    def speak(self, sentence: str) -> Spoken:
+        """Speak a sentence and return what was heard."""
         self._heard.clear()
+        self._words.clear()
+        self._open = None
         text = sentence.encode()
         size = ctypes.c_size_t(len(text) + 1)
         if self._library.espeak_Synth(text, size, 0, 1, 0, _UTF8, None, None) != 0:
             raise OSError(f"cannot speak {sentence!r}")
         self._library.espeak_Synchronize()
-        return bytes(self._heard)
+        return Spoken(bytes(self._heard), tuple(self._words))
 
 
 def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
@@ -239,8 +305,10 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
     espeak.become(Voice(**job["voice"]), job["seed"])
     stdout.write(_NUMBER.pack(espeak.sample_rate_hz))
     for sentence in job["sentences"]:
-        samples = espeak.speak(sentence)
+        samples, words = espeak.speak(sentence)
         stdout.write(_NUMBER.pack(len(samples) // 2) + samples)
+        numbers = [len(words), *itertools.chain.from_iterable(words)]
+        stdout.write(b"".join(map(_NUMBER.pack, numbers)))
     stdout.flush()
 
 

@@ -121,7 +121,7 @@ def test_no_two_words_sound_alike_and_none_is_spelt_out(accent: str) -> None:
 
 def test_all_voices_have_their_own_files() -> None:
     voices = [voice for split in SPLITS for voice in cast(split)]
-    _, data_folder = mini._wheel(voices)
+    _, data_folder = mini.espeak_wheel(voices)
     assert len({Path(data_folder, "voices/!v", voice.variant).read_bytes() for voice in voices}) == len(
         voices
     )
@@ -131,7 +131,7 @@ def test_voices_speak_differently() -> None:
     # A sample, for the sake of time: all of them are compared whenever a whole corpus is made.
     voices = [voice for split in SPLITS for voice in cast(split)[::4]]
     with ThreadPoolExecutor(2) as pool:
-        REFUSE_TWINS(pool, voices, mini._wheel(voices))
+        REFUSE_TWINS(pool, voices, mini.espeak_wheel(voices))
 
 
 def test_a_reading_is_the_same_every_time_though_espeak_takes_the_time_of_day() -> None:
@@ -316,7 +316,7 @@ def test_a_missing_variant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_voices_that_speak_alike_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini, "_refuse_twins", REFUSE_TWINS)
-    monkeypatch.setattr(mini, "_wheel", lambda _: wheel())
+    monkeypatch.setattr(mini, "espeak_wheel", lambda _: wheel())
     monkeypatch.setattr(mini, "cast", lambda split: (Voice("en-US", f"nobody-{split}"),))
     with pytest.raises(InputError, match="exactly like"):
         prepare_mini(tmp_path / "mini", progress=False, corpus=MiniCorpus((1, 1, 1), (1, 1, 1)))
