@@ -82,7 +82,7 @@ class Helpers:
         return cls(
             None if lm is None else _language_model(Path(lm), tokenizer, device),
             None if ngram is None else load_ngram(Path(ngram)),
-            () if hotwords is None else _hotwords(Path(hotwords)),
+            () if hotwords is None else _hotwords(Path(hotwords), tokenizer),
         )
 
     def search(self, name: str, model: ASR, options: SearchOptions, tokenizer: Tokenizer) -> Search:
@@ -126,7 +126,7 @@ def _language_model(folder: Path, tokenizer: Tokenizer, device: str) -> Language
     return model
 
 
-def _hotwords(path: Path) -> tuple[str, ...]:
+def _hotwords(path: Path, tokenizer: Tokenizer) -> tuple[str, ...]:
     from hyperconformer.decoding.hotwords import read_hotwords
 
-    return tuple(read_hotwords(path))
+    return tuple(read_hotwords(path, tokenizer))

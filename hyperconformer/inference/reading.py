@@ -14,8 +14,8 @@ from hyperconformer.audio import read_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 
-THREADS = 2
-AHEAD = 3
+THREADS = 4
+AHEAD = 2
 """Batches that are read before they are asked for."""
 
 
@@ -119,30 +119,35 @@ def read_batches(
     ((), {0: "audio file 'no/such.flac' does not exist: check the path"})
     """
     wanted = iter(range(len(plan)) if numbers is None else numbers)
-    pending: deque[Future[AudioBatch]] = deque()
+    pending: deque[tuple[int, dict[int, Future[Tensor]]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="audio") as pool:
 
         def fill() -> None:
-            room = ahead + 1 - len(pending)
-            pending.extend(pool.submit(_read, number, plan[number], paths) for number in islice(wanted, room))
+            for number in islice(wanted, ahead + 1 - len(pending)):
+                pending.append((number, {file: pool.submit(_read, paths[file]) for file in plan[number]}))
 
         try:
             fill()
             while pending:
-                batch = pending.popleft().result()
+                batch = _padded(*pending.popleft())
                 fill()
                 yield batch
         finally:
-            for future in pending:
-                future.cancel()
+            for _, futures in pending:
+                for future in futures.values():
+                    future.cancel()
 
 
-def _read(number: int, files: Sequence[int], paths: Sequence[str]) -> AudioBatch:
+def _read(path: str) -> Tensor:
+    return torch.from_numpy(read_audio(path))
+
+
+def _padded(number: int, futures: dict[int, Future[Tensor]]) -> AudioBatch:
     rows: dict[int, Tensor] = {}
     faults: dict[int, str] = {}
-    for file in files:
+    for file, future in futures.items():
         try:
-            rows[file] = torch.from_numpy(read_audio(paths[file]))
+            rows[file] = future.result()
         except InputError as error:
             faults[file] = str(error)
     padded_bs = pad_sequence(list(rows.values()), batch_first=True) if rows else torch.zeros(0, 0)

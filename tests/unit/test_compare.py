@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hyperconformer.cli import main
-from hyperconformer.training.report import report_split
+from hyperconformer.wer_tables import report_split
 from hyperconformer.types import Utterance
 
 REFERENCE = "ONE TWO THREE FOUR"

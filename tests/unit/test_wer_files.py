@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hyperconformer.errors import InputError
 from hyperconformer.scoring import WerReport, score
-from hyperconformer.training.report import report_split
+from hyperconformer.wer_tables import report_split
 from hyperconformer.types import Utterance
 from hyperconformer.wer_files import (
     Trial,
