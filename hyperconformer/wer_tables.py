@@ -85,7 +85,9 @@ def closing_table(metrics: Metrics, further: Sequence[Column] = ()) -> str:
     split           search     WER %   95 % interval      S      D      I    words
     test-mini       greedy      3.00     2.00 - 4.00      2      1      0      100
     """
-    titles = f"{'split':<16}{'search':<8}{'WER %':>8}{'95 % interval':>16}{'S':>7}{'D':>7}{'I':>7}{'words':>9}"
+    titles = (
+        f"{'split':<16}{'search':<8}{'WER %':>8}{'95 % interval':>16}{'S':>7}{'D':>7}{'I':>7}{'words':>9}"
+    )
     lines = [titles + "".join(f"{column.title:>12}" for column in further)]
     for split, rows in metrics.items():
         for search, row in rows.items():

@@ -86,12 +86,12 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
             processes[receiver] = process
         yield processes
     finally:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            process.join(GRACE_SECONDS)
-            process.kill()
-            process.join()
+        for started in processes.values():
+            started.terminate()
+        for started in processes.values():
+            started.join(GRACE_SECONDS)
+            started.kill()
+            started.join()
 
 
 def _received(pipe: Connection, process: BaseProcess) -> Message:

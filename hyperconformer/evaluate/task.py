@@ -134,11 +134,12 @@ class Done:
     seconds : dict of int to float
         Duration of each of its files.
     answers : tuple of dict of int to Answer
-        For every variant of every search asked for, in this order: by file.
+        For every variant of every search asked for, in this order: by file; none where no file could be
+        read.
     faults : dict of int to str
         Files that could not be read, and why.
     times : dict of str to float
-        Seconds by what they went to: ``wait``, ``encode``, ``words``, and the place of each search.
+        Seconds by what they went to: ``wait`` (for audio), ``encode``, and the place of each search.
 
     Examples
     --------

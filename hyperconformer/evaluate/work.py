@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hyperconformer.decoding.searches import Search
 from hyperconformer.evaluate.rerank import rerank
@@ -63,54 +64,46 @@ class Worker:
         task = self.task
         for heard in encode_files(self.model, task.paths, task.plan, numbers, clock=self.clock):
             batch = heard.batch
-            found = self._searched(heard) if batch.files else []
-            with self.clock("words"):
-                timed = self._timed(heard, found)
-                answers = tuple(
-                    dict(zip(batch.files, rows, strict=True))
-                    for asked, nbest, words in zip(task.asked, found, timed, strict=True)
-                    for rows in self._answers(asked, nbest, words)
-                )
+            answers = tuple(self._answers(heard)) if batch.files else ()
             seconds = dict(zip(batch.files, batch.seconds, strict=True))
             yield Done(batch.number, seconds, answers, batch.faults, self.clock.take())
 
     @torch.inference_mode()
-    def _searched(self, heard: Encoded) -> list[NBest]:
-        """What every search finds."""
-        found: list[NBest] = []
-        for place, search in enumerate(self.searches):
+    def _answers(self, heard: Encoded) -> Iterator[dict[int, Answer]]:
+        """What every variant of every search says."""
+        log_probs_btv = None
+        if self.task.word_timestamps:
+            with self.clock("encode"):
+                log_probs_btv = self.model.ctc_log_probs(heard.memory_btd).cpu()
+        for place, (asked, search) in enumerate(zip(self.task.asked, self.searches, strict=True)):
             with self.clock(str(place)):
-                found.append(search(heard.memory_btd, heard.lengths_b))
-        return found
+                nbest = search(heard.memory_btd, heard.lengths_b)
+                timed = self._timed(nbest, log_probs_btv, heard.lengths_b.tolist())
+                for rows in self._in_words(asked, nbest, timed):
+                    yield dict(zip(heard.batch.files, rows, strict=True))
 
-    @torch.inference_mode()
-    def _timed(self, heard: Encoded, found: Sequence[NBest]) -> list[list[tuple[Word, ...] | None]]:
+    def _timed(
+        self, nbest: NBest, log_probs_btv: Tensor | None, frames: Sequence[int]
+    ) -> list[tuple[Word, ...] | None]:
         """When the words of every best hypothesis are spoken, if that is asked."""
-        if not (self.task.word_timestamps and found):
-            return [[None] * len(nbest) for nbest in found]
+        if log_probs_btv is None:
+            return [None] * len(nbest)
         from hyperconformer.decoding.alignment import words
 
-        log_probs_btv, frames = self.model.ctc_log_probs(heard.memory_btd).cpu(), heard.lengths_b.tolist()
         return [
-            [
-                tuple(words(log_probs_btv[row, : frames[row]], best.tokens, self.tokenizer))
-                for row, (best, *_) in enumerate(nbest)
-            ]
-            for nbest in found
+            tuple(words(log_probs_btv[row, : frames[row]], best.tokens, self.tokenizer))
+            for row, (best, *_) in enumerate(nbest)
         ]
 
-    def _answers(
+    def _in_words(
         self, asked: Asked, nbest: NBest, timed: Sequence[tuple[Word, ...] | None]
     ) -> Iterator[list[Answer]]:
-        """In words, for every variant."""
+        """Rows for every variant."""
         if not asked.reranked:
-            ranked = [[(found.score, found) for found in each] for each in nbest]
-            yield [Answer(self._said(each), words) for each, words in zip(ranked, timed, strict=True)]
+            yield [Answer(self._said(each), words) for each, words in zip(nbest, timed, strict=True)]
         for options in asked.reranked:
-            best = [rerank(each, asked.options, options)[:1] for each in nbest]
-            yield [Answer(self._said(each)) for each in best]
+            yield [Answer(self._said(rerank(each, options)[:1])) for each in nbest]
 
-    def _said(self, ranked: Sequence[tuple[float, Hypothesis]]) -> tuple[Said, ...]:
-        return tuple(
-            Said(self.tokenizer.decode(found.tokens), score, dict(found.parts)) for score, found in ranked
-        )
+    def _said(self, nbest: Sequence[Hypothesis]) -> tuple[Said, ...]:
+        decode = self.tokenizer.decode
+        return tuple(Said(decode(found.tokens), found.score, dict(found.parts)) for found in nbest)

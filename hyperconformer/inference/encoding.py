@@ -56,7 +56,7 @@ def set_precision(model: ASR, precision: str) -> ASR:
     --------
     >>> from hyperconformer.models.config import ModelConfig
     >>> model = set_precision(ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2)), "bf16")
-    >>> model.encoder.layers[0].norm.weight.dtype, model.ctc_head.weight.dtype
+    >>> model.front_end.project.weight.dtype, model.ctc_head.weight.dtype
     (torch.bfloat16, torch.float32)
     """
     for part in (model.front_end, model.encoder):

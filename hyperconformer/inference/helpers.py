@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.decoding.searches import Search, make_search
 from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.searches import Search, make_search
 from hyperconformer.errors import InputError
 from hyperconformer.inference.language_model_bundle import load_language_model
 from hyperconformer.models.asr import ASR

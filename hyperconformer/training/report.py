@@ -7,6 +7,7 @@ from hyperconformer.provenance import environment
 from hyperconformer.training.settings import Settings
 from hyperconformer.wer_tables import Metrics, closing_table
 
+
 def run_metrics(
     settings: Settings,
     model: ASR,
