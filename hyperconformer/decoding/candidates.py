@@ -46,15 +46,14 @@ class SearchStats:
     scored: int = 0
     fallbacks: int = 0
 
-    def count(self, extensions: "Extensions", pruned: bool, scored: int, open_b: Tensor) -> None:
-        """Add a step of a batch."""
+    def count(self, candidates: int, scored: int, open_b: Tensor) -> None:
+        """Add a step of a batch: so many extensions of each utterance, and those that were not enough."""
         open_steps, batch = int(open_b.sum()), len(open_b)
         self.steps += batch
         self.fallbacks += open_steps
-        if pruned:
-            whole = extensions.labels_bkv[0].numel()
-            self.candidates += batch * whole
-            self.scored += (batch - open_steps) * scored + open_steps * whole
+        self.candidates += batch * candidates
+        if candidates:
+            self.scored += (batch - open_steps) * scored + open_steps * candidates
 
     @property
     def pruned(self) -> float:
@@ -121,7 +120,8 @@ def choose(
 
     CTC can never raise a prefix's score, and :meth:`CTCPrefix.bounds` tells more. The extensions with the
     highest bounds are scored; if the last of the best is not less than the greatest bound among all others,
-    no other could be among the best, and if it is, the whole vocabulary is scored.
+    no other could be among the best. If it is less, a bound is worked out that is all but equal to the score,
+    over the whole vocabulary; and should that not tell either, all are scored.
 
     Parameters
     ----------
@@ -151,28 +151,50 @@ def choose(
 tokens_bk=tensor([[3, 2]]))
     """
     batch, rows, vocabulary = extensions.labels_bkv.shape
-    bounds_bkv = extensions.rest_bk.float().unsqueeze(2) + extensions.labels_bkv
-    if ctc is not None:
-        own_bk, reached_bk = ctc.bounds()
-        most_bkv = ctc.frames.peaks_bv.unsqueeze(1) + reached_bk.float().unsqueeze(2)
-        bounds_bkv += ctc_weight * torch.minimum(most_bkv, own_bk.float().unsqueeze(2))
     count = min(CANDIDATES * beam_size, rows * vocabulary)
-    greatest_bm, flat_bm = bounds_bkv.flatten(1).topk(count, dim=1)
+    if ctc is None:
+        chosen, _ = _scored(extensions, None, 0.0, beam_size, extensions.labels_bkv)
+        stats.count(0, count, torch.zeros(batch, dtype=torch.bool))
+        return chosen
+    own_bk, reached_bk = ctc.bounds()
+    bounds_bkv = ctc.frames.peaks_bv.unsqueeze(1) + reached_bk.float().unsqueeze(2)
+    bounds_bkv = (
+        bounds_bkv.clamp_(max=own_bk.float().unsqueeze(2)).mul_(ctc_weight).add_(extensions.labels_bkv)
+    )
+    chosen, open_b = _scored(extensions, ctc, ctc_weight, beam_size, bounds_bkv)
+    stats.count(rows * vocabulary, count, open_b)
+    if open_b.any():
+        bounds_bkv = ctc.close_bounds().mul_(ctc_weight).add_(extensions.labels_bkv)
+        closer, still_b = _scored(extensions, ctc, ctc_weight, beam_size, bounds_bkv)
+        chosen, open_b = _replaced(open_b, chosen, closer), open_b & still_b
+    if open_b.any():
+        chosen = _replaced(open_b, chosen, _whole(extensions, ctc, ctc_weight, beam_size))
+    return chosen
+
+
+def _replaced(where_b: Tensor, old: Chosen, new: Chosen) -> Chosen:
+    """The new choice for some utterances."""
+    return Chosen(
+        *(torch.where(where_b.unsqueeze(1), ours, theirs) for ours, theirs in zip(new, old, strict=True))
+    )
+
+
+def _scored(
+    extensions: Extensions, ctc: CTCPrefix | None, ctc_weight: float, beam_size: int, bounds_bkv: Tensor
+) -> tuple[Chosen, Tensor]:
+    """The best among the extensions with the highest bounds, and where (B,) another might be better."""
+    batch, rows, vocabulary = bounds_bkv.shape
+    count = min(CANDIDATES * beam_size, rows * vocabulary)
+    flat_bn = bounds_bkv.add(extensions.rest_bk.float().unsqueeze(2)).flatten(1)
+    greatest_bm, flat_bm = flat_bn.topk(count, dim=1)
     rows_bm, tokens_bm = flat_bm // vocabulary, flat_bm % vocabulary
     totals_bm = extensions.rest_bk.gather(1, rows_bm) + extensions.labels_bkv.flatten(1).gather(1, flat_bm)
     if ctc is not None:
         totals_bm = totals_bm + ctc_weight * ctc.scores(rows_bm, tokens_bm)
     chosen = _best(totals_bm, rows_bm, tokens_bm, extensions, beam_size)
-    open_b = torch.zeros(batch, dtype=torch.bool, device=totals_bm.device)
-    if ctc is not None and count < rows * vocabulary:
-        open_b = greatest_bm[:, -1] + SLACK > chosen.totals_bk[:, -1]
-        if open_b.any():
-            whole = _whole(extensions, ctc, ctc_weight, beam_size)
-            chosen = Chosen(
-                *(torch.where(open_b.unsqueeze(1), new, old) for new, old in zip(whole, chosen, strict=True))
-            )
-    stats.count(extensions, ctc is not None, count, open_b)
-    return chosen
+    if count == rows * vocabulary:
+        return chosen, torch.zeros(batch, dtype=torch.bool, device=totals_bm.device)
+    return chosen, greatest_bm[:, -1] + SLACK > chosen.totals_bk[:, -1]
 
 
 def _whole(extensions: Extensions, ctc: CTCPrefix, ctc_weight: float, beam_size: int) -> Chosen:

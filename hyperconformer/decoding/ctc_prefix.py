@@ -16,7 +16,10 @@ LEAST = -1e4
 """No log-probability of a frame is taken to be less: e to this is nothing in float64 too."""
 
 FAINT = 1e-250
-"""What a product of probabilities under this was, is not known: too much of it may have been lost."""
+"""What a sum of products under this was in float64, is not known: too much of it may have been lost."""
+
+ROUNDING, LOST = 1e-3, 1e-30
+"""Relative and absolute error of a sum of products in float32, at most."""
 
 
 class CTCFrames:
@@ -40,8 +43,8 @@ class CTCFrames:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """Not their logarithms; (B, V, T), float64."""
-        return self.log_probs_bvt.double().exp()
+        """Not their logarithms; (B, V, T), float32."""
+        return self.log_probs_bvt.float().exp()
 
     def keep(self, index_b: Tensor) -> "CTCFrames":
         """Choose utterances (B',)."""
@@ -161,8 +164,23 @@ class CTCPrefix:
         phi_bmt, log_probs_bmt = self._arrivals(rows_bm, tokens_bm)
         return torch.logsumexp(phi_bmt + log_probs_bmt, dim=2)
 
+    def close_bounds(self) -> Tensor:
+        """What the extensions by new tokens do not exceed, and most of them all but reach.
+
+        One product of matrices of probabilities in float32 sums over time, whose rounding is less than
+        ``ROUNDING``; what it may have lost altogether is less than ``LOST``.
+
+        Returns
+        -------
+        Tensor, shape (B, K, V), float32
+        """
+        greatest_bk1 = self.before_bkt.amax(dim=2, keepdim=True)
+        weights_bkt = (self.before_bkt - greatest_bk1).exp().float()
+        products_bkv = weights_bkt @ self.frames.probabilities.transpose(1, 2)
+        return products_bkv.mul_(1 + ROUNDING).add_(LOST).log_().add_(greatest_bk1.float())
+
     def all_scores(self) -> Tensor:
-        """Scores of all extensions, by one product of matrices of probabilities.
+        """Scores of all extensions, by the same product in float64.
 
         Returns
         -------
@@ -170,7 +188,9 @@ class CTCPrefix:
             Those that the product cannot tell are worked out by logarithms.
         """
         greatest_bk1 = self.before_bkt.amax(dim=2, keepdim=True)
-        products_bkv = (self.before_bkt - greatest_bk1).exp() @ self.frames.probabilities.transpose(1, 2)
+        products_bkv = (
+            self.before_bkt - greatest_bk1
+        ).exp() @ self.frames.log_probs_bvt.double().exp().transpose(1, 2)
         scores_bkv = products_bkv.log() + greatest_bk1
         batch, rows = self.scores_bk.shape
         rows_bk = torch.arange(rows, device=scores_bkv.device).expand(batch, -1)

@@ -58,7 +58,7 @@ class JointSearch:
 
     - Scores only fall while a hypothesis grows. Therefore the search goes on until no live hypothesis can
       reach the ``nbest``-th of the finished ones, and no further; there it ends when ``beam_size`` are
-      finished. With length normalisation, or scorers that give bonuses, scores may rise, and it ends as there.
+      finished. With length normalisation, or scorers that give bonuses, scores may rise: it ends as there.
     - The limits are ratios of the utterance's own frames, not of the padded batch's, so that a result does
       not depend on its neighbours.
     - At the last step every live hypothesis ends, whatever ratio and threshold say, and so it does where no

@@ -211,7 +211,18 @@ class Decoder(nn.Module):
         logits_bkv, said = self._run(tokens_bk, state.tree.lengths_bk, state, state.tree.seen_next())
         return logits_bkv, replace(state, tree=state.tree.grow(said))
 
-    def forward(self, tokens_bl: Tensor, memory_btd: Tensor, padding: Tensor | None) -> Tensor:
-        """Tokens (B, L), encoder output (B, T, D) and its padding (B, T) -> logits (B, L, V)."""
-        positions_l = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
-        return self._run(tokens_bl, positions_l, self.start(memory_btd, padding), None)[0]
+    def forward(
+        self,
+        tokens_bl: Tensor,
+        memory_btd: Tensor,
+        padding: Tensor | None,
+        order: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Tokens (B, L), encoder output (B, T, D) and its padding (B, T) -> logits (B, L, V).
+
+        The tokens are a sentence, unless ``order`` tells the position of each (B, L) and which ones it
+        follows, itself included (B, L, L).
+        """
+        positions = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
+        positions, seen = (positions, None) if order is None else order
+        return self._run(tokens_bl, positions, self.start(memory_btd, padding), seen)[0]

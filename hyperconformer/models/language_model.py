@@ -138,10 +138,15 @@ class LanguageModel(nn.Module):
         logits_bkv, said = self._run(tokens_bk, state.lengths_bk, state.pool, state.seen_next())
         return logits_bkv, state.grow(said)
 
-    def forward(self, tokens_bl: Tensor) -> Tensor:
-        """Tokens behind a begin symbol (B, L) -> logits of each one's next token (B, L, V)."""
-        positions_l = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
-        return self._run(tokens_bl, positions_l, (), None)[0]
+    def forward(self, tokens_bl: Tensor, order: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Tokens behind a begin symbol (B, L) -> logits of each one's next token (B, L, V).
+
+        The tokens are a sentence, unless ``order`` tells the position of each (B, L) and which ones it
+        follows, itself included (B, L, L).
+        """
+        positions = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
+        positions, seen = (positions, None) if order is None else order
+        return self._run(tokens_bl, positions, (), seen)[0]
 
     def score(self, tokens_bl: Tensor, lengths_b: Tensor) -> Tensor:
         """Log-probabilities of whole sentences.

@@ -1,0 +1,283 @@
+"""N-best lists scored by attention and a language model, what hypotheses share only once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hyperconformer.constants import BEGIN, BLANK, END
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.nn.masks import padding_mask
+from hyperconformer.types import Hypothesis
+
+MOST_NODES = 4096
+"""Tokens of a batch that a language model is asked about at once."""
+
+
+@dataclass(frozen=True)
+class TokenTree:
+    """The hypotheses of each utterance as a tree whose root is the begin symbol.
+
+    Attributes
+    ----------
+    tokens_bn : Tensor, shape (B, N), long
+        Token of each node, parents before children; blanks pad.
+    depths_bn : Tensor, shape (B, N), long
+        Its distance from the root.
+    seen_bnn : Tensor, shape (B, N, N), bool
+        The nodes on the way from the root to each node, itself included.
+    steps : list of list of (int, int)
+        Of each utterance, every node and token behind it that some hypothesis has; the end symbol among them.
+    paths : list of list of list of int
+        Of each hypothesis of each utterance, the numbers of its steps among ``steps``.
+
+    Examples
+    --------
+    >>> tree = TokenTree.of([[(5, 6), (5, 7)]])
+    >>> tree.tokens_bn.tolist(), tree.depths_bn.tolist()
+    ([[1, 5, 6, 7]], [[0, 1, 2, 2]])
+    >>> tree.steps[0], tree.paths[0]
+    ([(0, 5), (1, 6), (2, 2), (1, 7), (3, 2)], [[0, 1, 2], [0, 3, 4]])
+    """
+
+    tokens_bn: Tensor
+    depths_bn: Tensor
+    seen_bnn: Tensor
+    steps: list[list[tuple[int, int]]]
+    paths: list[list[list[int]]]
+
+    @classmethod
+    def of(
+        cls, hypotheses: Sequence[Sequence[Sequence[int]]], device: torch.device | str = "cpu"
+    ) -> "TokenTree":
+        """Grow it.
+
+        Parameters
+        ----------
+        hypotheses : sequence of sequence of sequence of int
+            Tokens of each utterance's hypotheses.
+        device : device or str
+
+        Returns
+        -------
+        TokenTree
+        """
+        grown = [_grow(lists) for lists in hypotheses]
+        width = max(len(tokens) for tokens, _, _, _ in grown)
+        tokens_bn = torch.full((len(grown), width), BLANK)
+        depths_bn = torch.zeros_like(tokens_bn)
+        seen_bnn = torch.eye(width, dtype=torch.bool).repeat(len(grown), 1, 1)
+        for row, (tokens, parents, _, _) in enumerate(grown):
+            tokens_bn[row, : len(tokens)] = torch.tensor(tokens)
+            for node, parent in enumerate(parents[1:], start=1):
+                seen_bnn[row, node] |= seen_bnn[row, parent]
+                depths_bn[row, node] = depths_bn[row, parent] + 1
+        steps, paths = [steps for _, _, steps, _ in grown], [paths for _, _, _, paths in grown]
+        return cls(tokens_bn.to(device), depths_bn.to(device), seen_bnn.to(device), steps, paths)
+
+    def sums(self, logits_bnv: Tensor, temperature: float) -> list[list[float]]:
+        """Log-probability of each hypothesis, its end included.
+
+        Parameters
+        ----------
+        logits_bnv : Tensor, shape (B, N, V)
+            Of what follows each node.
+        temperature : float
+            Divides them.
+
+        Returns
+        -------
+        list of list of float
+            Of each hypothesis of each utterance.
+        """
+        sums = []
+        for logits_nv, steps, paths in zip(logits_bnv, self.steps, self.paths, strict=True):
+            logits_nv = logits_nv.float() / temperature
+            nodes, tokens = torch.tensor(steps, device=logits_nv.device).T
+            logs = (logits_nv[nodes, tokens] - logits_nv.logsumexp(dim=1)[nodes]).double().cpu()
+            sums.append([float(logs[path].sum()) for path in paths])
+        return sums
+
+
+def _grow(
+    lists: Sequence[Sequence[int]],
+) -> tuple[list[int], list[int], list[tuple[int, int]], list[list[int]]]:
+    """One utterance's tree: token and parent of each node, the steps, and each hypothesis's steps."""
+    tokens, parents, paths = [BEGIN], [0], []
+    children: dict[tuple[int, int], int] = {}
+    steps: dict[tuple[int, int], int] = {}
+    for hypothesis in lists:
+        node, path = 0, []
+        for token in (*hypothesis, END):
+            step = (node, token)
+            path.append(steps.setdefault(step, len(steps)))
+            if token != END and step not in children:
+                children[step] = len(tokens)
+                tokens.append(token)
+                parents.append(node)
+            node = children.get(step, node)
+        paths.append(path)
+    return tokens, parents, list(steps), paths
+
+
+@torch.no_grad()
+def attention_scores(
+    model: ASR,
+    memory_btd: Tensor,
+    lengths_b: Tensor,
+    hypotheses: Sequence[Sequence[Sequence[int]]],
+    temperature: float = 1.0,
+) -> list[list[float]]:
+    """Log-probabilities of hypotheses by the attention decoder.
+
+    Parameters
+    ----------
+    model : ASR
+    memory_btd : Tensor, shape (B, T, D)
+        Encoder output.
+    lengths_b : Tensor, shape (B,), long
+        Its valid frames.
+    hypotheses : sequence of sequence of sequence of int
+        Tokens of each utterance's hypotheses.
+    temperature : float
+
+    Returns
+    -------
+    list of list of float
+        In nats, the end included.
+
+    Examples
+    --------
+    >>> from hyperconformer.models.config import ModelConfig
+    >>> model = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1)).eval()
+    >>> scores = attention_scores(model, torch.zeros(1, 6, 8), torch.tensor([6]), [[(5, 6), ()]])
+    >>> len(scores[0])
+    2
+    """
+    tree = TokenTree.of(hypotheses, memory_btd.device)
+    padding = padding_mask(lengths_b, memory_btd.shape[1])
+    logits_bnv = model.decoder(tree.tokens_bn, memory_btd, padding, (tree.depths_bn, tree.seen_bnn))
+    return tree.sums(logits_bnv, temperature)
+
+
+@torch.no_grad()
+def language_model_scores(
+    model: LanguageModel, hypotheses: Sequence[Sequence[Sequence[int]]], temperature: float = 1.0
+) -> list[list[float]]:
+    """Log-probabilities of hypotheses by a language model.
+
+    Parameters
+    ----------
+    model : LanguageModel
+    hypotheses : sequence of sequence of sequence of int
+        Tokens of each utterance's hypotheses.
+    temperature : float
+
+    Returns
+    -------
+    list of list of float
+        In nats, the end included.
+
+    Examples
+    --------
+    >>> from hyperconformer.models.config import LanguageModelConfig
+    >>> config = LanguageModelConfig(output_neurons=12, d_model=8, nhead=2, d_ffn=16, num_layers=1)
+    >>> len(language_model_scores(LanguageModel(config).eval(), [[(5, 6), ()], [(5,)]])[0])
+    2
+    """
+    device = model.embedding.weight.device
+    scores: list[list[float]] = []
+    tree = TokenTree.of(hypotheses, device)
+    together = max(1, MOST_NODES // tree.tokens_bn.shape[1])
+    for start in range(0, len(hypotheses), together):
+        part = TokenTree.of(hypotheses[start : start + together], device)
+        logits_bnv = model(part.tokens_bn, (part.depths_bn, part.seen_bnn))
+        scores.extend(part.sums(logits_bnv, temperature))
+    return scores
+
+
+def rescore(
+    nbest: Sequence[Sequence[Hypothesis]],
+    memory_btd: Tensor,
+    lengths_b: Tensor,
+    model: ASR,
+    options: SearchOptions,
+    language_model: LanguageModel | None = None,
+) -> list[list[Hypothesis]]:
+    """Rank n-best lists by all scores.
+
+    Parameters
+    ----------
+    nbest : sequence of sequence of Hypothesis
+        Of each utterance; each has its "ctc" part.
+    memory_btd : Tensor, shape (B, T, D)
+        Encoder output.
+    lengths_b : Tensor, shape (B,), long
+        Its valid frames.
+    model : ASR
+    options : SearchOptions
+    language_model : LanguageModel or None
+
+    Returns
+    -------
+    list of list of Hypothesis
+        The ``options.nbest`` best of each utterance, best first, with the parts "attention" and "lm" where
+        they have a weight.
+
+    Examples
+    --------
+    >>> from hyperconformer.models.config import ModelConfig
+    >>> model = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1)).eval()
+    >>> found = [[Hypothesis((5,), -1.0, {"ctc": -1.0}), Hypothesis((5, 6), -4.0, {"ctc": -4.0})]]
+    >>> best = rescore(found, torch.zeros(1, 6, 8), torch.tensor([6]), model, SearchOptions())[0][0]
+    >>> sorted(best.parts)
+    ['attention', 'ctc']
+    """
+    tokens = [[hypothesis.tokens for hypothesis in found] for found in nbest]
+    further = {}
+    if options.ctc_weight < 1:
+        further["attention"] = attention_scores(model, memory_btd, lengths_b, tokens, options.temperature)
+    if options.lm_weight and language_model is not None:
+        further["lm"] = language_model_scores(language_model, tokens, options.lm_temperature)
+    ranked = []
+    for row, found in enumerate(nbest):
+        scored = []
+        for column, hypothesis in enumerate(found):
+            parts = {**hypothesis.parts, **{name: scores[row][column] for name, scores in further.items()}}
+            score = weighted(parts, options)
+            if options.length_normalization:
+                score /= len(hypothesis.tokens) + 1
+            scored.append(Hypothesis(hypothesis.tokens, score, parts))
+        ranked.append(sorted(scored, key=lambda hypothesis: -hypothesis.score)[: options.nbest])
+    return ranked
+
+
+def weighted(parts: Mapping[str, float], options: SearchOptions) -> float:
+    """A hypothesis's score from its unweighted parts.
+
+    Parameters
+    ----------
+    parts : mapping of str to float
+    options : SearchOptions
+
+    Returns
+    -------
+    float
+        Parts without a weight of their own, such as that of hotwords, count as they are.
+
+    Examples
+    --------
+    >>> weighted({"ctc": -1.0, "attention": -2.0, "hotwords": 0.5}, SearchOptions(ctc_weight=0.25))
+    -1.25
+    """
+    weights = {
+        "ctc": options.ctc_weight,
+        "attention": 1 - options.ctc_weight,
+        "lm": options.lm_weight,
+        "ngram": options.ngram_weight,
+        "words": options.word_bonus,
+    }
+    return sum(weights.get(name, 1.0) * value for name, value in parts.items())
