@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hyperconformer.decoding.searches import Search
+from hyperconformer.decoding.searches import make_search
 from hyperconformer.evaluate.rerank import rerank
 from hyperconformer.evaluate.task import Answer, Asked, Done, Said, Task
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.encoding import Encoded, encode_files, set_precision
-from hyperconformer.inference.helpers import Helpers
+from hyperconformer.inference.search_models import open_models
 from hyperconformer.types import Hypothesis, Word
 
 NBest = Sequence[Sequence[Hypothesis]]
@@ -43,10 +43,8 @@ class Worker:
         self.task, self.clock = task, Clock(task.device)
         self.model, self.tokenizer = load_bundle(Path(task.model), task.device)
         named = {"lm": task.lm, "ngram": task.ngram, "hotwords": task.hotwords}
-        helpers = Helpers.load(self.tokenizer, **named, device=task.device)
-        self.searches: list[Search] = [
-            helpers.search(asked.decode, self.model, asked.options, self.tokenizer) for asked in task.asked
-        ]
+        models = open_models(self.model, self.tokenizer, **named)
+        self.searches = [make_search(asked.decode, models, asked.options) for asked in task.asked]
         set_precision(self.model, task.precision)
 
     def work(self, numbers: Iterable[int] | None = None) -> Iterator[Done]:
