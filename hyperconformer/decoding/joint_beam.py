@@ -1,6 +1,6 @@
 """Joint CTC/attention/language-model beam search over whole batches, exact and without waste."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -76,8 +76,8 @@ class JointSearch:
     options : SearchOptions
     language_model : LanguageModel or None
         Over the same tokens; its weight is ``options.lm_weight``.
-    scorers : sequence of TokenScorer
-        Further scores, such as hotwords.
+    scorers : mapping of str to TokenScorer
+        Further scores, such as hotwords, by the name of their part.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class JointSearch:
     Raises
     ------
     ValueError
-        If the vocabularies differ, or a language model has a weight but is not given.
+        If a language model has a weight but is not given.
 
     References
     ----------
@@ -109,14 +109,14 @@ class JointSearch:
         model: ASR,
         options: SearchOptions,
         language_model: LanguageModel | None = None,
-        scorers: Sequence[TokenScorer] = (),
+        scorers: Mapping[str, TokenScorer] | None = None,
     ) -> None:
-        check_language_model(model, options, language_model)
-        self.model, self.options, self.scorers = model, options, tuple(scorers)
+        if options.lm_weight and language_model is None:
+            raise ValueError(f"lm_weight is {options.lm_weight} but there is no language model: give one")
+        self.model, self.options, self.scorers = model, options, scorers or {}
         self.language_model = language_model if options.lm_weight else None
         self.stats = SearchStats()
-        self._weights = {"attention": 1 - options.ctc_weight, "lm": options.lm_weight}
-        self._weights |= {scorer.name: scorer.weight for scorer in self.scorers}
+        self._rising = options.word_bonus > 0 if set(self.scorers) <= {"ngram", "words"} else True
 
     @torch.no_grad()
     def __call__(self, memory_btd: Tensor, lengths_b: Tensor) -> list[list[Hypothesis]]:
@@ -136,7 +136,7 @@ class JointSearch:
             "attention", "ctc", "lm" and the scorers that have a weight.
         """
         states = self._start(memory_btd, lengths_b)
-        beams = Beams.start(lengths_b, self.options, rising=bool(self.scorers))
+        beams = Beams.start(lengths_b, self.options, rising=self._rising)
         tokens_bk = torch.full_like(lengths_b, BEGIN).unsqueeze(1)
         while True:
             local, states = self._local(tokens_bk, states)
@@ -154,7 +154,7 @@ class JointSearch:
 
     def _start(self, memory_btd: Tensor, lengths_b: Tensor) -> _States:
         padding = padding_mask(lengths_b, memory_btd.shape[1])
-        attends, hears = self._weights["attention"] > 0, self.options.ctc_weight > 0
+        attends, hears = self.options.ctc_weight < 1, self.options.ctc_weight > 0
         return _States(
             self.model.decoder.start(memory_btd, padding) if attends else None,
             None if self.language_model is None else self.language_model.start(len(lengths_b)),
@@ -182,7 +182,7 @@ class JointSearch:
         batch, rows = rest_bk.shape
         labels_bkv = torch.zeros(batch, rows, self.model.config.output_neurons, device=rest_bk.device)
         for name, scores_bkv in local.items():
-            labels_bkv.add_(scores_bkv, alpha=self._weights[name])
+            labels_bkv.add_(scores_bkv, alpha=options.weight(name))
         ends_bk = rest_bk + labels_bkv[:, :, END] + ctc_ends_bk
         labels_bkv[:, :, [BLANK, BEGIN, END]] = -torch.inf
         labels_bkv.masked_fill_(beams.last_b[:, None, None], -torch.inf)
@@ -192,39 +192,6 @@ class JointSearch:
             threshold_bk = options.eos_threshold * attention_bkv.amax(dim=2)
             may_end_bk = may_end_bk & (attention_bkv[:, :, END] > threshold_bk)
         return Extensions(rest_bk, labels_bkv, ends_bk, may_end_bk)
-
-
-def check_language_model(model: ASR, options: SearchOptions, language_model: LanguageModel | None) -> None:
-    """Refuse a language model that does not go with a recogniser, or is not there though it has a weight.
-
-    Parameters
-    ----------
-    model : ASR
-    options : SearchOptions
-    language_model : LanguageModel or None
-
-    Raises
-    ------
-    ValueError
-
-    Examples
-    --------
-    >>> from hyperconformer.models.config import ModelConfig
-    >>> model = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1))
-    >>> check_language_model(model, SearchOptions(lm_weight=0.5), None)
-    Traceback (most recent call last):
-        ...
-    ValueError: lm_weight is 0.5 but there is no language model: give one
-    """
-    if options.lm_weight and language_model is None:
-        raise ValueError(f"lm_weight is {options.lm_weight} but there is no language model: give one")
-    if language_model is not None:
-        theirs, ours = language_model.config.output_neurons, model.config.output_neurons
-        if theirs != ours:
-            raise ValueError(
-                f"the language model has {theirs} output neurons and the recogniser {ours}: they need the "
-                "same tokenizer"
-            )
 
 
 def _log_probs(logits_bkv: Tensor, temperature: float) -> Tensor:

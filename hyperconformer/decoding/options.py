@@ -66,6 +66,17 @@ class SearchOptions:
     max_decode_ratio: float = 1.0
     eos_threshold: float | None = None
 
+    def weight(self, part: str) -> float:
+        """The weight of a part of a score; 1 for those, such as hotwords, that have none of their own."""
+        weights = {
+            "ctc": self.ctc_weight,
+            "attention": 1 - self.ctc_weight,
+            "lm": self.lm_weight,
+            "ngram": self.ngram_weight,
+            "words": self.word_bonus,
+        }
+        return weights.get(part, 1.0)
+
     def __post_init__(self) -> None:
         for name in ("beam_size", "nbest"):
             check_range(name, getattr(self, name), 1)

@@ -273,11 +273,4 @@ def weighted(parts: Mapping[str, float], options: SearchOptions) -> float:
     >>> weighted({"ctc": -1.0, "attention": -2.0, "hotwords": 0.5}, SearchOptions(ctc_weight=0.25))
     -1.25
     """
-    weights = {
-        "ctc": options.ctc_weight,
-        "attention": 1 - options.ctc_weight,
-        "lm": options.lm_weight,
-        "ngram": options.ngram_weight,
-        "words": options.word_bonus,
-    }
-    return sum(weights.get(name, 1.0) * value for name, value in parts.items())
+    return sum(options.weight(name) * value for name, value in parts.items())

@@ -1,6 +1,6 @@
 """Scores that depend on a hypothesis's tokens alone, such as hotwords: what a search asks of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -12,16 +12,11 @@ from hyperconformer.constants import END
 class TokenScorer(Protocol):
     """An automaton over tokens whose steps have scores.
 
-    Attributes
-    ----------
-    name : str
-        Of its part in a hypothesis's score.
-    weight : float
-        Of that part.
+    Examples
+    --------
+    >>> sorted(name for name in vars(TokenScorer) if name[0] != "_")
+    ['advance', 'bonuses', 'finish', 'start']
     """
-
-    name: str
-    weight: float
 
     def start(self) -> int:
         """The state before the first token."""
@@ -45,7 +40,8 @@ class ScorerRows:
 
     Parameters
     ----------
-    scorers : sequence of TokenScorer
+    scorers : mapping of str to TokenScorer
+        By the name of their part of a score.
     states : list of list of tuple of int
         Of every utterance and row, one a scorer.
     device : device
@@ -53,24 +49,27 @@ class ScorerRows:
 
     Examples
     --------
-    >>> rows = ScorerRows.start([], 2, torch.device("cpu"))
+    >>> rows = ScorerRows.start({}, 2, torch.device("cpu"))
     >>> rows.scores(), rows.extend(torch.tensor([[0, 0], [0, 0]]), torch.tensor([[3, 4], [5, 6]])).states
     ({}, [[(), ()], [(), ()]])
     """
 
     def __init__(
-        self, scorers: Sequence[TokenScorer], states: list[list[tuple[int, ...]]], device: torch.device
+        self, scorers: Mapping[str, TokenScorer], states: list[list[tuple[int, ...]]], device: torch.device
     ) -> None:
         self.scorers, self.states, self.device = scorers, states, device
 
     @classmethod
-    def start(cls, scorers: Sequence[TokenScorer], batch: int, device: torch.device) -> "ScorerRows":
+    def start(cls, scorers: Mapping[str, TokenScorer], batch: int, device: torch.device) -> "ScorerRows":
         """One row an utterance."""
-        return cls(scorers, [[tuple(scorer.start() for scorer in scorers)] for _ in range(batch)], device)
+        starts = tuple(scorer.start() for scorer in scorers.values())
+        return cls(scorers, [[starts] for _ in range(batch)], device)
 
     def scores(self) -> dict[str, Tensor]:
         """Of each next token, by the scorer's name; (B, K, V), at the end symbol those of ending there."""
-        return {scorer.name: self._scores(number, scorer) for number, scorer in enumerate(self.scorers)}
+        return {
+            name: self._scores(number, scorer) for number, (name, scorer) in enumerate(self.scorers.items())
+        }
 
     def _scores(self, number: int, scorer: TokenScorer) -> Tensor:
         known = {
@@ -86,12 +85,13 @@ class ScorerRows:
     def extend(self, rows_bk: Tensor, tokens_bk: Tensor) -> "ScorerRows":
         """Go on with these rows, each with one more token."""
         if not self.scorers:
-            return ScorerRows((), [[()] * rows_bk.shape[1] for _ in range(rows_bk.shape[0])], self.device)
+            batch, rows = rows_bk.shape
+            return ScorerRows({}, [[()] * rows for _ in range(batch)], self.device)
         states = [
             [
                 tuple(
                     scorer.advance(state, token)
-                    for scorer, state in zip(self.scorers, before[row], strict=True)
+                    for scorer, state in zip(self.scorers.values(), before[row], strict=True)
                 )
                 for row, token in zip(rows, tokens, strict=True)
             ]

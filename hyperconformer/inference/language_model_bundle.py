@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import read_folder, write_folder
 from hyperconformer.models.config import LanguageModelConfig
 from hyperconformer.models.language_model import LanguageModel
@@ -84,3 +85,45 @@ def load_language_model(folder: Path, device: str | torch.device = "cpu") -> tup
         return LanguageModel(LanguageModelConfig.from_dict(config["model"]))
 
     return read_folder(folder, FORMAT, build, device)
+
+
+def load_partner(folder: Path, tokenizer: Tokenizer, device: str | torch.device = "cpu") -> LanguageModel:
+    """Open the folder of a language model that a recogniser's search is to ask token by token.
+
+    Parameters
+    ----------
+    folder : Path
+        What :func:`save_language_model` wrote.
+    tokenizer : Tokenizer
+        The recogniser's.
+    device : str or device
+        Where the model goes.
+
+    Returns
+    -------
+    LanguageModel
+        In evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be used, or its tokens are others.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hyperconformer.text import train_tokenizer
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     words = train_tokenizer(["ONE TWO"], Path(scratch) / "t.model", output_neurons=12)
+    ...     load_partner(Path(scratch), words)
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model '...' has no config.json: it is not a whole bundle, copy it again
+    """
+    model, theirs = load_language_model(folder, device)
+    if theirs.model_bytes != tokenizer.model_bytes:
+        raise InputError(
+            f"language model '{folder}' has other tokens than the recogniser: train it with "
+            "--tokenizer=MODEL/tokenizer.model, that of the recogniser's folder"
+        )
+    return model

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hyperconformer.decoding.hotwords import read_hotwords
 from hyperconformer.decoding.searches import Models
 from hyperconformer.errors import InputError
 from hyperconformer.inference.language_model_bundle import load_partner
@@ -61,7 +62,5 @@ def open_models(
     if ngram is not None:
         given["ngram"] = load_ngram(Path(ngram))
     if hotwords is not None:
-        from hyperconformer.decoding.hotwords import read_hotwords
-
         given["hotwords"] = tuple(read_hotwords(Path(hotwords), tokenizer))
-    return Models(model, **given)
+    return Models(model, tokenizer=tokenizer, **given)

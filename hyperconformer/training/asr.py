@@ -2,11 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hyperconformer.data.pipeline import Loader
+from hyperconformer.decoding.searches import Models, make_search
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import save_bundle
+from hyperconformer.inference.language_model_bundle import load_partner
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.training import distributed
@@ -15,7 +18,6 @@ from hyperconformer.training.corpus import Splits, make_tokenizer, prepare_split
 from hyperconformer.training.experiment import open_folder, record_settings, trained_with
 from hyperconformer.training.fitting import CPU_HAS_NO_AUTO, fit_batch_seconds
 from hyperconformer.training.report import model_card, run_metrics
-from hyperconformer.training.searcher import make_searches
 from hyperconformer.training.settings import AUTO, Settings
 from hyperconformer.training.setup import (
     compile_model,
@@ -145,7 +147,10 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
     def finish(self, brain: ASRBrain, data: Speech) -> dict[str, Any]:
         """Test every split with every search; write reports and bundle."""
         settings, tokenizer = self.settings, data.tokenizer
-        brain.searches = make_searches(brain.model, settings)
+        folder = settings.language_model
+        partner = None if folder is None else load_partner(Path(folder), tokenizer, brain.device)
+        models = Models(brain.model, partner, tokenizer)
+        brain.searches = {name: make_search(name, models, settings.search) for name in settings.decode}
         results = {}
         for split, utterances in data.splits.tests.items():
             brain.evaluate(plain_loader(utterances, tokenizer, settings))

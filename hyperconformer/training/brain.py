@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from hyperconformer.data.pipeline import Batch
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.searches import Models, Search, make_search
 from hyperconformer.models.asr import ASR, Outputs
 from hyperconformer.nn.masks import padding_mask
 from hyperconformer.scoring import score
@@ -16,7 +18,6 @@ from hyperconformer.training import distributed
 from hyperconformer.training.loop import StepBrain
 from hyperconformer.training.objectives import Loss, joint_loss
 from hyperconformer.training.optimizer import make_optimizer
-from hyperconformer.training.searcher import Search, greedy_search
 from hyperconformer.training.settings import Settings
 from hyperconformer.training.views import in_views
 from hyperconformer.types import Utterance
@@ -61,7 +62,7 @@ class ASRBrain(StepBrain):
             run_options=run_options,
         )
         self.tokenizer = tokenizer
-        self.searches: dict[str, Search] = {"greedy": partial(greedy_search, model)}
+        self.searches: dict[str, Search] = {"greedy": make_search("greedy", Models(model), SearchOptions())}
         self.decoded: dict[str, Pairs] = {}
 
     @property
@@ -89,7 +90,7 @@ class ASRBrain(StepBrain):
 
     def _decode(self, batch: Batch, memory_btd: Tensor, lengths_b: Tensor) -> None:
         for name, search in self.searches.items():
-            texts = (self.tokenizer.decode(found.tokens) for found in search(memory_btd, lengths_b))
+            texts = (self.tokenizer.decode(nbest[0].tokens) for nbest in search(memory_btd, lengths_b))
             self.decoded.setdefault(name, []).extend(zip(batch.utterances, texts, strict=True))
 
     def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Loss:

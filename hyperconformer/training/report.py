@@ -63,7 +63,8 @@ def run_metrics(
 
 def _dials(settings: Settings, search: str) -> dict[str, Any]:
     """The settings that a search heeds."""
-    dials = () if search == "greedy" else ("beam_size", "ctc_weight_decode", "length_normalization")
+    known = ("beam_size", "ctc_weight_decode", "length_normalization", "lm_weight")
+    dials = () if search == "greedy" else known
     return {dial: getattr(settings, dial) for dial in dials}
 
 

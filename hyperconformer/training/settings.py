@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from hyperconformer.data.augment import SpecAugment
+from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import check_range
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import ModelType
@@ -76,11 +77,14 @@ class Settings(RunSettings):
     inter_ctc_weight: float
     cr_ctc_weight: float
     speeds: list[int]
-    decode: list[Literal["greedy", "joint"]]
+    decode: list[Literal["greedy", "prefix", "rescore", "joint"]]
     beam_size: int
     ctc_weight_decode: float
     max_decode_ratio: float
     length_normalization: bool
+    language_model: str | None
+    lm_weight: float
+    lm_temperature: float
     augment: SpecAugment
     model: ModelConfig
 
@@ -90,6 +94,8 @@ class Settings(RunSettings):
         if self.max_batch_length != AUTO:
             check_range("max_batch_length", float(self.max_batch_length), SMALLEST)
         check_range("speeds, in percent,", min(self.speeds, default=0), 1)
+        if self.lm_weight and self.language_model is None:
+            raise ValueError("lm_weight needs the folder of a language model: give language_model")
         if not self.decode:
             raise ValueError("decode must name a search, for instance [greedy]")
         layers, last = self.inter_ctc_layers, self.model.num_encoder_layers - 1
@@ -97,6 +103,18 @@ class Settings(RunSettings):
             raise ValueError(f"inter_ctc_layers must rise from 1 up to {last} at most, got {layers}")
         if self.ctc_weight == 0 and (layers or self.cr_ctc_weight > 0):
             raise ValueError("inter_ctc_layers and cr_ctc_weight are shares of CTC: raise ctc_weight above 0")
+
+    @property
+    def search(self) -> SearchOptions:
+        """The dials of the test's searches."""
+        return SearchOptions(
+            beam_size=self.beam_size,
+            ctc_weight=self.ctc_weight_decode,
+            max_decode_ratio=self.max_decode_ratio,
+            length_normalization=self.length_normalization,
+            lm_weight=self.lm_weight,
+            lm_temperature=self.lm_temperature,
+        )
 
     @property
     def views(self) -> int:
@@ -125,6 +143,8 @@ class Settings(RunSettings):
             "beam_size": (1, math.inf),
             "ctc_weight_decode": (0, 1),
             "max_decode_ratio": (SMALLEST, math.inf),
+            "lm_weight": (0, math.inf),
+            "lm_temperature": (SMALLEST, math.inf),
         }
 
     @property

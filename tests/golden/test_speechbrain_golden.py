@@ -27,12 +27,13 @@ from hyperconformer.cli import main
 from hyperconformer.constants import BEGIN, BLANK, END
 from hyperconformer.data.librispeech import scan_split
 from hyperconformer.decoding.greedy import ctc_greedy
+from hyperconformer.decoding.joint_beam import JointSearch
+from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.transcriber import Transcriber
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.speechbrain_compat import from_speechbrain, to_speechbrain
 from hyperconformer.text import train_tokenizer
-from hyperconformer.training.searcher import JointSearcher
 
 PAPER = {"d_model": 144, "d_ffn": 576, "nhead": 8, "encoder": 10, "decoder": 4, "vocabulary": 5000}
 SYSTEMS = {
@@ -338,13 +339,13 @@ def test_joint_beam_search_finds_the_same(run: Run, clips: list[Path], tmp_path:
         ),
         **shared,
     )
-    ours = JointSearcher(model, ctc_weight=0.4, **shared)
+    ours = JointSearch(model, SearchOptions(ctc_weight=0.4, **shared))
     for clip in clips[:3]:
         samples = read(clip, 3.0)
         with torch.no_grad():
             tokens, _, scores, _ = theirs(run.memory(samples), torch.ones(1))
         memory = our_memory(model, samples)
-        (hypothesis,) = ours(memory, torch.tensor([memory.shape[1]]))
+        [[hypothesis]] = ours(memory, torch.tensor([memory.shape[1]]))
         assert hypothesis.tokens == tuple(tokens[0])
         assert hypothesis.score == pytest.approx(float(scores[0]), abs=1e-4)
 

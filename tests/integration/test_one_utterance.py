@@ -11,6 +11,8 @@ from hyperconformer.constants import BEGIN, END, SAMPLE_RATE
 from hyperconformer.data.librispeech import prepare_librispeech
 from hyperconformer.data.manifest import read_manifest
 from hyperconformer.decoding.greedy import ctc_greedy
+from hyperconformer.decoding.joint_beam import JointSearch
+from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.nn.masks import padding_mask
@@ -18,7 +20,6 @@ from hyperconformer.nn.subsampling import subsampled
 from hyperconformer.scoring import score
 from hyperconformer.text import train_tokenizer
 from hyperconformer.training.objectives import joint_loss
-from hyperconformer.training.searcher import JointSearcher
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,10 +66,9 @@ def test_nine_stops(corpus: tuple[Path, str], tmp_path: Path) -> None:
     assert loss.mean.isfinite() and loss.mean > 0
     # 7 search
     greedy = ctc_greedy(model.ctc_log_probs(memory_btd), padding)[0]
-    joint = JointSearcher(model, beam_size=2, ctc_weight=0.4, max_decode_ratio=0.2)(
-        memory_btd, encoder_frames_b
-    )[0]
-    assert set(greedy.parts) == {"ctc"} and joint.score <= 0
+    options = SearchOptions(beam_size=2, max_decode_ratio=0.2)
+    [[joint]] = JointSearch(model, options)(memory_btd, encoder_frames_b)
+    assert set(greedy.parts) == {"ctc"} and set(joint.parts) == {"ctc", "attention"} and joint.score <= 0
     # 8 words, 9 verdict: an untrained model is wrong, its reference is right
     for hypothesis in (greedy, joint):
         assert score([(utterance, tokenizer.decode(hypothesis.tokens))], split).counts.edits > 0

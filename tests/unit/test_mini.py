@@ -19,6 +19,7 @@ import soundfile
 from hyperconformer.data import mini
 from hyperconformer.data.mini import HOUR, SPLITS, MiniCorpus, plan_mini, prepare_mini
 from hyperconformer.data.mini_grammar import draw_sentences, transcript, vocabulary
+from hyperconformer.data.mini_times import word_times
 from hyperconformer.data.mini_voice import EspeakError, Voice, cast, read_aloud
 from hyperconformer.errors import InputError
 
@@ -339,3 +340,14 @@ def test_workers_are_positive(tmp_path: Path, workers: int) -> None:
 def test_impossible_sizes_are_refused(voices: tuple[int, int, int], sentences: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="from 1 to"):
         MiniCorpus(voices, sentences)
+
+
+def test_the_times_are_of_the_words_that_are_read() -> None:
+    reader = mini.plan_mini()[0]
+    reader = mini.Reader(reader.split, reader.speaker, reader.voice, reader.sentences[:4])
+    _, spoken = read_aloud(reader.voice, reader.sentences, *wheel())
+    for sentence, (samples, _), words in zip(reader.sentences, spoken, word_times(reader), strict=True):
+        assert " ".join(word.text for word in words) == transcript(sentence)
+        times = [time for word in words for time in (word.start, word.end)]
+        assert times == sorted(times) and times[-1] < len(samples) / 2 / 22_050
+        assert all(word.end - word.start > 0.04 for word in words)

@@ -1,0 +1,121 @@
+"""The searches by name: what they refuse, and that all of them agree on what a hypothesis scores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.searches import SEARCHES, Models, make_search
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.config import LanguageModelConfig, ModelConfig
+from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.ngram.model import Entries, NGram
+from hyperconformer.text import Tokenizer, train_tokenizer
+from tests.helpers import randomise
+
+SIZES = {"output_neurons": 16, "d_model": 8, "nhead": 2, "d_ffn": 16}
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Tokenizer:
+    return train_tokenizer(["AB BAC CAB"] * 9, tmp_path / "t.model", output_neurons=9, model_type="unigram")
+
+
+@pytest.fixture
+def models(tokenizer: Tokenizer) -> Models:
+    asr = ASR(ModelConfig(**SIZES, num_encoder_layers=1, num_decoder_layers=1))
+    lm = LanguageModel(LanguageModelConfig(**SIZES, num_layers=1))
+    words = Entries(
+        np.zeros(5, np.int64), np.arange(5, dtype=np.int32), np.float32([-3, -99, -1, -0.7, -1.2]),
+        np.zeros(5, np.float32),
+    )  # fmt: skip
+    ngram = NGram.build(["<unk>", "<s>", "</s>", "AB", "CAB"], [words])
+    return Models(randomise(asr).eval(), randomise(lm, 1).eval(), tokenizer, ngram, ("AB",))
+
+
+MEMORY, FRAMES = torch.randn(2, 10, 8, generator=torch.Generator().manual_seed(4)), torch.tensor([10, 7])
+EVERYTHING = SearchOptions(
+    beam_size=8, nbest=3, lm_weight=0.5, ngram_weight=0.4, word_bonus=0.3, hotword_bonus=0.2
+)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_gives_what_it_promises(name: str, models: Models) -> None:
+    found = make_search(name, models, EVERYTHING)(MEMORY, FRAMES)
+    assert [len(nbest) for nbest in found] == ([1, 1] if name == "greedy" else [3, 3])
+    for nbest in found:
+        assert [one.score for one in nbest] == sorted((one.score for one in nbest), reverse=True)
+        assert len({one.tokens for one in nbest}) == len(nbest)
+        for one in nbest:
+            if name != "greedy":
+                assert not set(one.tokens) & {0, 1, 2}
+                weights = EVERYTHING if name != "prefix" else replace(EVERYTHING, ctc_weight=1.0)
+                total = sum(weights.weight(part) * value for part, value in one.parts.items())
+                assert one.score == pytest.approx(total, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["prefix", "rescore", "joint"])
+def test_an_utterance_is_heard_the_same_alone(name: str, models: Models) -> None:
+    search = make_search(name, models, EVERYTHING)
+    together = search(MEMORY, FRAMES)
+    for row, frames in enumerate(FRAMES.tolist()):
+        [alone] = search(MEMORY[row : row + 1, :frames], FRAMES[row : row + 1])
+        assert [one.tokens for one in alone] == [one.tokens for one in together[row]]
+        assert [one.score for one in alone] == pytest.approx([one.score for one in together[row]], abs=1e-3)
+
+
+def test_joint_search_and_rescoring_agree_on_every_part(models: Models) -> None:
+    everything, frames = (
+        replace(EVERYTHING, beam_size=200, nbest=200, max_decode_ratio=2.0),
+        FRAMES.clamp(max=2),
+    )
+    [joint, _] = make_search("joint", models, everything)(MEMORY[:, :2], frames)
+    [rescored, _] = make_search("rescore", models, everything)(MEMORY[:, :2], frames)
+    # Two frames say nothing, one token, or two that differ.
+    assert len(joint) == len(rescored) == 1 + 13 + 13 * 12
+    assert [one.tokens for one in joint] == [one.tokens for one in rescored]
+    for one, other in zip(joint, rescored, strict=True):
+        assert one.parts == pytest.approx(other.parts, abs=1e-3)
+
+
+def test_a_large_bonus_brings_the_hotword(models: Models) -> None:
+    hot = replace(EVERYTHING, hotword_bonus=8.0, lm_weight=0.0)
+    for name in ("prefix", "joint"):
+        [best, *_] = make_search(name, models, hot)(MEMORY, FRAMES)[0]
+        assert models.tokenizer and "AB" in models.tokenizer.decode(best.tokens).split()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "gone", "fault"),
+    [
+        ("viterbi", {}, (), "search must be one of"),
+        ("joint", {"lm_weight": 0.5}, ("language_model",), "there is no language model"),
+        ("rescore", {"lm_weight": 0.5}, ("language_model",), "there is no language model"),
+        ("prefix", {"ngram_weight": 0.5}, ("ngram",), "there is no n-gram model"),
+        ("joint", {"word_bonus": 0.5}, ("tokenizer",), "need the tokenizer"),
+        ("prefix", {"hotword_bonus": 0.5}, ("tokenizer",), "need the tokenizer"),
+    ],
+)
+def test_what_is_missing_is_named(
+    name: str, changes: dict[str, float], gone: tuple[str, ...], fault: str, models: Models
+) -> None:
+    with pytest.raises(ValueError, match=fault):
+        make_search(name, replace(models, **dict.fromkeys(gone)), SearchOptions(**changes))
+
+
+def test_another_vocabulary_is_refused(models: Models) -> None:
+    other = LanguageModel(LanguageModelConfig(**{**SIZES, "output_neurons": 20}, num_layers=1))
+    with pytest.raises(ValueError, match="20 output neurons and the recogniser 16"):
+        Models(models.asr, other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"beam_size": 0}, {"nbest": 11}, {"ctc_weight": 1.5}, {"temperature": 0.0}, {"eos_threshold": 0.5}],
+)
+def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SearchOptions(**wrong)
