@@ -68,7 +68,7 @@ class Heard:
     def rate(self, *kinds: str) -> float:
         """Seconds of audio in a second that goes to these kinds of work, jobs working side by side."""
         took = sum(self.times.get(kind, 0.0) for kind in kinds)
-        return self.jobs * sum(self.seconds.values()) / took if took else 0.0
+        return round(self.jobs * sum(self.seconds.values()) / took, 1) if took else 0.0
 
 
 def gather(

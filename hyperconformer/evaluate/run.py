@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hyperconformer.calibration import calibration_of, reliability_table
 from hyperconformer.errors import InputError
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
@@ -123,7 +124,7 @@ def _models(settings: Settings) -> dict[str, str]:
 
 def _results(split: str, heard: Heard, settings: Settings) -> dict[str, dict[str, Any]]:
     """Score every search of a split, and write its files if there is a folder for them."""
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for place, (decode, answers) in enumerate(zip(settings.decode, heard.answers, strict=True)):
         report = score([(u, answers[u.id].text) for u in heard.utterances], split)
         if settings.output_dir:
@@ -139,6 +140,10 @@ def _results(split: str, heard: Heard, settings: Settings) -> dict[str, dict[str
             "search_x": heard.rate(str(place)),
             "total_x": heard.rate("wait", "encode", str(place)),
         }
+        if settings.word_timestamps and any(answer.words for answer in answers.values()):
+            judged = calibration_of((each, answers[each.id].words or ()) for each in report.utterances)
+            rows[decode]["calibration_error"] = judged.ece
+            print(f"confidences of {split}, {decode}:\n{reliability_table(judged)}")
     return rows
 
 

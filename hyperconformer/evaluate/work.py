@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hyperconformer.decoding.alignment import words
 from hyperconformer.decoding.searches import make_search
+from hyperconformer.errors import InputError
 from hyperconformer.evaluate.rerank import rerank
 from hyperconformer.evaluate.task import Answer, Asked, Done, Said, Task
 from hyperconformer.inference.bundle import load_bundle
@@ -43,8 +45,11 @@ class Worker:
         self.task, self.clock = task, Clock(task.device)
         self.model, self.tokenizer = load_bundle(Path(task.model), task.device)
         named = {"lm": task.lm, "ngram": task.ngram, "hotwords": task.hotwords}
-        models = open_models(self.model, self.tokenizer, **named)
-        self.searches = [make_search(asked.decode, models, asked.options) for asked in task.asked]
+        try:
+            models = open_models(self.model, self.tokenizer, **named)
+            self.searches = [make_search(asked.decode, models, asked.options) for asked in task.asked]
+        except ValueError as error:
+            raise InputError(str(error)) from error
         set_precision(self.model, task.precision)
 
     def work(self, numbers: Iterable[int] | None = None) -> Iterator[Done]:
@@ -76,21 +81,20 @@ class Worker:
         for place, (asked, search) in enumerate(zip(self.task.asked, self.searches, strict=True)):
             with self.clock(str(place)):
                 nbest = search(heard.memory_btd, heard.lengths_b)
-                timed = self._timed(nbest, log_probs_btv, heard.lengths_b.tolist())
+                timed = self._timed(nbest, log_probs_btv, heard)
                 for rows in self._in_words(asked, nbest, timed):
                     yield dict(zip(heard.batch.files, rows, strict=True))
 
     def _timed(
-        self, nbest: NBest, log_probs_btv: Tensor | None, frames: Sequence[int]
+        self, nbest: NBest, log_probs_btv: Tensor | None, heard: Encoded
     ) -> list[tuple[Word, ...] | None]:
         """When the words of every best hypothesis are spoken, if that is asked."""
         if log_probs_btv is None:
             return [None] * len(nbest)
-        from hyperconformer.decoding.alignment import words
-
+        rows = zip(log_probs_btv, heard.lengths_b.tolist(), nbest, heard.batch.seconds, strict=True)
         return [
-            tuple(words(log_probs_btv[row, : frames[row]], best.tokens, self.tokenizer))
-            for row, (best, *_) in enumerate(nbest)
+            tuple(words(log_probs_tv[:frames], found[0].tokens, self.tokenizer, seconds=seconds))
+            for log_probs_tv, frames, found, seconds in rows
         ]
 
     def _in_words(
