@@ -296,9 +296,9 @@ def _speak(folder: Path, reader: Reader, wheel: tuple[str, str], seed: int) -> i
     chapter.mkdir(parents=True)
     sample_rate_hz, spoken = read_aloud(reader.voice, reader.sentences, *wheel, seed=seed)
     lines, total = [], 0
-    for index, (sentence, raw) in enumerate(zip(reader.sentences, spoken, strict=True)):
+    for index, (sentence, (raw, _)) in enumerate(zip(reader.sentences, spoken, strict=True)):
         identity = reader.utterance_id(index)
-        samples = soxr.resample(np.frombuffer(raw.samples, np.int16) / np.float32(2**15), sample_rate_hz, SAMPLE_RATE)
+        samples = soxr.resample(np.frombuffer(raw, np.int16) / np.float32(2**15), sample_rate_hz, SAMPLE_RATE)
         rms = float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
         seconds = len(samples) / SAMPLE_RATE
         if not (_SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS and rms > 0):

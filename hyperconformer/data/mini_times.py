@@ -45,7 +45,9 @@ def word_times(reader: Reader, seed: int = 0) -> list[tuple[Word, ...]]:
     WAS   0.49 to 0.70
     HAPPY 0.70 to 1.17
     """
-    sample_rate_hz, spoken = read_aloud(reader.voice, reader.sentences, *espeak_wheel([reader.voice]), seed=seed)
+    sample_rate_hz, spoken = read_aloud(
+        reader.voice, reader.sentences, *espeak_wheel([reader.voice]), seed=seed
+    )
     times = []
     for sentence, (_, words) in zip(reader.sentences, spoken, strict=True):
         edges = [*(character for character, _, _ in words), len(sentence)]

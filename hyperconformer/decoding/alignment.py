@@ -1,13 +1,15 @@
 """When each word was spoken and how sure that is: tokens aligned to CTC log-probabilities.
 
-*Where a frame is.* Feature f is a window around 10 f ms, and encoder frame t hears features 4 t - 3 to 4 t + 3 (two
-convolutions of three, each with stride two): its centre is at 40 t ms, and it stands for the 20 ms before and after.
+*Where a frame is.* Feature f is a window around 10 f ms, and encoder frame t hears features 4 t - 3 to
+4 t + 3 (two convolutions of three, each with stride two): its centre is at 40 t ms, and it stands for the
+20 ms before and after.
 
-*Where a word is.* CTC utters a token in one or few frames and says blank for the rest, the more so the longer the
-token: a word that is one token may show in a single frame. So a word begins 30 ms for every character of its first
-token before that token's first frame, and ends 50 ms for every character of its last token after that token's last
-one; where two words want the same blanks they share them in that proportion. Both figures were measured on English,
-see RESULTS.md; silence is not looked for.
+*Where a word is.* CTC utters a token in one or few frames and says blank for the rest, the more so the longer
+the token: a word that is one token may show in a single frame. So a word begins 30 ms for every character of
+its first token before that token's first frame, and ends 50 ms for every character of its last token after
+that token's last one; where two words want the same blanks they share them in that proportion. Both figures
+were measured on English, see RESULTS.md. Silence is not looked for: where every word is a token, the end of
+one before a pause is a guess.
 """
 
 import re
@@ -92,23 +94,14 @@ def align(log_probs_tv: Tensor, tokens: Sequence[int]) -> list[TokenSpan]:
         ...
     ValueError: 2 tokens cannot be aligned to 2 frames: no path of at least 3 frames has a probability
     """
-    frames, vocabulary = log_probs_tv.shape
-    for token in tokens:
-        if not BLANK < token < vocabulary:
-            raise ValueError(f"token {token} cannot be aligned: tokens are from 1 to {vocabulary - 1}")
-    if not tokens:
-        return []
-    repeats = sum(here == there for here, there in pairwise(tokens))
-    path_t = _best_path(_scores(log_probs_tv, tokens), tokens) if frames else None
-    if path_t is None:
+    spans = _aligned(log_probs_tv, tokens)
+    if spans is None:
+        least = len(tokens) + sum(here == there for here, there in pairwise(tokens))
         raise ValueError(
-            f"{len(tokens)} tokens cannot be aligned to {frames} frames: no path of at least "
-            f"{len(tokens) + repeats} frames has a probability"
+            f"{len(tokens)} tokens cannot be aligned to {log_probs_tv.shape[0]} frames: no path of at least "
+            f"{least} frames has a probability"
         )
-    # Token i is state 2 i + 1, and a path never goes back.
-    states = 2 * np.arange(len(tokens)) + 1
-    edges = (np.searchsorted(path_t, states, side) for side in ("left", "right"))
-    return [TokenSpan(int(first), int(stop)) for first, stop in zip(*edges, strict=True)]
+    return spans
 
 
 def words(
@@ -125,25 +118,22 @@ def words(
     Parameters
     ----------
     log_probs_tv : Tensor, shape (T, V)
-        CTC log-probabilities of one utterance without its padding, whatever search found the tokens.
+        CTC log-probabilities of one utterance without its padding.
     tokens : sequence of int
-        Token ids of the hypothesis.
+        Token ids of the hypothesis, whatever search found it.
     tokenizer : Tokenizer
     seconds : float or None
-        Duration of the audio, where no word ends later; None: the centre of the last frame, which is up to
-        40 ms earlier.
+        Duration of the audio, the latest end; None: the centre of the last frame, up to 40 ms earlier.
     measure : {"product", "mean", "min", "tsallis"}
-        What a confidence is made of, see :data:`~hyperconformer.decoding.confidence.MEASURES`.
+        What confidences are made of, see :data:`~hyperconformer.decoding.confidence.MEASURES`.
     calibration : Calibration
-        What is made of that; fitted on other speech by
-        :func:`~hyperconformer.decoding.confidence.fit_calibration`.
+        Applied to them, see :func:`~hyperconformer.decoding.confidence.fit_calibration`.
 
     Returns
     -------
     list of Word
-        Those of ``tokenizer.decode(tokens)``, in order; none begins before the one before it has ended.
-        Where CTC cannot have said the tokens (see :func:`align`), they share the frames equally and every
-        confidence is 0.
+        Those of ``tokenizer.decode(tokens)``; none begins before the one before it has ended. Where CTC
+        cannot have said the tokens (see :func:`align`), they share the frames and confidences are 0.
 
     Raises
     ------
@@ -152,41 +142,45 @@ def words(
 
     Examples
     --------
-    >>> import tempfile
-    >>> from pathlib import Path
+    >>> import pathlib, tempfile
     >>> from hyperconformer.text import train_tokenizer
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tokenizer = train_tokenizer(["AB BA"], Path(folder) / "t.model", output_neurons=6, model_type="char")
-    >>> space, a, b = tokenizer.encode("AB")
-    >>> path = torch.tensor([0, space, 0, a, 0, b, 0, 0, 0, 0, space, b, b, 0, 0])
-    >>> log_probs_tv = (0.9 * torch.nn.functional.one_hot(path, 6).float()).clamp(min=0.02).log()
-    >>> for word in words(log_probs_tv, [space, a, b, space, b], tokenizer):
-    ...     print(f"{word.text:2} {word.start:.2f} to {word.end:.2f} {word.confidence:.2f}")
-    AB 0.07 to 0.27 0.73
-    B  0.39 to 0.55 0.81
+    ...     path = pathlib.Path(folder, "t.model")
+    ...     tokenizer = train_tokenizer(["AB BA"], path, output_neurons=6, model_type="char")
+    >>> log_probs_tv = torch.eye(6)[[0, 5, 0, 3, 0, 4, 0, 0]].log()
+    >>> [(word.text, round(word.end, 2)) for word in words(log_probs_tv, tokenizer.encode("AB"), tokenizer)]
+    [('AB', 0.27)]
     """
     if measure not in MEASURES:
         raise ValueError(f"measure {measure!r} is not one of {', '.join(MEASURES)}")
-    spelt = _spell(tokenizer.pieces(tokens))
-    if not spelt:
+    if not (spelt := _spell(tokenizer.pieces(tokens))):
         return []
-    try:
-        spans = align(log_probs_tv, tokens)
-    except ValueError:
-        if not all(BLANK < token < log_probs_tv.shape[1] for token in tokens):
-            raise
-        spans = _shared(log_probs_tv.shape[0], len(tokens))
-        confidences = [0.0] * len(spelt)
-    else:
-        of_tokens, joined = MEASURES[measure]
-        certain_l = of_tokens(log_probs_tv, tokens, spans)
-        confidences = [calibration(joined(certain_l[word.tokens])) for word in spelt]
     end = SECONDS_PER_FRAME * max(0, log_probs_tv.shape[0] - 1) if seconds is None else seconds
-    times = _times(spelt, spans, end)
-    return [
-        Word(word.text, *time, confidence)
-        for word, time, confidence in zip(spelt, times, confidences, strict=True)
-    ]
+    spans = _aligned(log_probs_tv, tokens)
+    if spans is None:
+        certain, spans = [0.0] * len(spelt), _shared(log_probs_tv.shape[0], len(tokens))
+    else:
+        certain_l = MEASURES[measure].of_tokens(log_probs_tv, tokens, spans)
+        certain = [calibration(MEASURES[measure].joined(certain_l[word.tokens])) for word in spelt]
+    rows = zip(spelt, _times(spelt, spans, end), certain, strict=True)
+    return [Word(word.text, start, stop, confidence) for word, (start, stop), confidence in rows]
+
+
+def _aligned(log_probs_tv: Tensor, tokens: Sequence[int]) -> list[TokenSpan] | None:
+    """As :func:`align`; None where no path spells the tokens."""
+    frames, vocabulary = log_probs_tv.shape
+    for token in tokens:
+        if not BLANK < token < vocabulary:
+            raise ValueError(f"token {token} cannot be aligned: tokens are from 1 to {vocabulary - 1}")
+    if not tokens:
+        return []
+    path_t = _best_path(_scores(log_probs_tv, tokens), tokens) if frames else None
+    if path_t is None:
+        return None
+    # Token i is state 2 i + 1, and a path never goes back.
+    states = 2 * np.arange(len(tokens)) + 1
+    edges = (np.searchsorted(path_t, states, side) for side in ("left", "right"))
+    return [TokenSpan(int(first), int(stop)) for first, stop in zip(*edges, strict=True)]
 
 
 def _scores(log_probs_tv: Tensor, tokens: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -197,9 +191,7 @@ def _scores(log_probs_tv: Tensor, tokens: Sequence[int]) -> npt.NDArray[np.float
     return log_probs_tv[:, torch.tensor(labels, device=log_probs_tv.device)].cpu().double().numpy()
 
 
-def _best_path(
-    scores_ts: npt.NDArray[np.float64], tokens: Sequence[int]
-) -> npt.NDArray[np.int64] | None:
+def _best_path(scores_ts: npt.NDArray[np.float64], tokens: Sequence[int]) -> npt.NDArray[np.int64] | None:
     """The state of each frame, by Viterbi's algorithm; None where every path has probability zero."""
     frames, states = scores_ts.shape
     # A blank may be left out between tokens that differ.
@@ -254,9 +246,7 @@ def _spell(pieces: Sequence[str]) -> list[_Spelling]:
     return spelt
 
 
-def _times(
-    spelt: Sequence[_Spelling], spans: Sequence[TokenSpan], end: float
-) -> list[tuple[float, float]]:
+def _times(spelt: Sequence[_Spelling], spans: Sequence[TokenSpan], end: float) -> list[tuple[float, float]]:
     """Start and end of each word, in seconds."""
     # Frame t reaches from 40 t - 20 to 40 t + 20 ms.
     firsts = np.array([spans[word.first[0]].first for word in spelt]) - 0.5

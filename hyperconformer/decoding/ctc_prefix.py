@@ -18,8 +18,11 @@ LEAST = -1e4
 FAINT = 1e-250
 """What a sum of products under this was in float64, is not known: too much of it may have been lost."""
 
-ROUNDING, LOST = 1e-3, 1e-30
-"""Relative and absolute error of a sum of products in float32, at most."""
+ROUNDING = 1e-3
+"""Relative error of a sum of products in float32, at most."""
+
+TINY = 1e-18
+"""Probabilities below this are nothing in such a sum: numbers that are not normal take far longer."""
 
 
 class CTCFrames:
@@ -43,8 +46,8 @@ class CTCFrames:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """Not their logarithms; (B, V, T), float32."""
-        return self.log_probs_bvt.float().exp()
+        """Not their logarithms, and nothing where they are tiny; (B, V, T), float32."""
+        return _without_tiny(self.log_probs_bvt.float().exp())
 
     def keep(self, index_b: Tensor) -> "CTCFrames":
         """Choose utterances (B',)."""
@@ -137,7 +140,7 @@ class CTCPrefix:
         Tensor, shape (B, K), float64
             To which the token's greatest log-probability, of ``frames.peaks_bv``, is to be added.
         """
-        return self.scores_bk, torch.logsumexp(self.before_bkt, dim=2)
+        return self.scores_bk, _log_sum(self.before_bkt)
 
     def _arrivals(self, rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Prefix before each token (B, M, T), and the tokens' log-probabilities (B, M, T), in float64."""
@@ -162,22 +165,23 @@ class CTCPrefix:
         Tensor, shape (B, M), float64
         """
         phi_bmt, log_probs_bmt = self._arrivals(rows_bm, tokens_bm)
-        return torch.logsumexp(phi_bmt + log_probs_bmt, dim=2)
+        return _log_sum(phi_bmt + log_probs_bmt)
 
     def close_bounds(self) -> Tensor:
         """What the extensions by new tokens do not exceed, and most of them all but reach.
 
-        One product of matrices of probabilities in float32 sums over time, whose rounding is less than
-        ``ROUNDING``; what it may have lost altogether is less than ``LOST``.
+        One product of matrices of probabilities in float32 sums over time. Its rounding, and what it loses
+        where one of two probabilities is tiny, is made up for.
 
         Returns
         -------
         Tensor, shape (B, K, V), float32
         """
         greatest_bk1 = self.before_bkt.amax(dim=2, keepdim=True)
-        weights_bkt = (self.before_bkt - greatest_bk1).exp().float()
+        weights_bkt = _without_tiny((self.before_bkt - greatest_bk1).float().exp())
         products_bkv = weights_bkt @ self.frames.probabilities.transpose(1, 2)
-        return products_bkv.mul_(1 + ROUNDING).add_(LOST).log_().add_(greatest_bk1.float())
+        lost = 2 * TINY * weights_bkt.shape[2]
+        return products_bkv.mul_(1 + ROUNDING).add_(lost).log_().add_(greatest_bk1.float())
 
     def all_scores(self) -> Tensor:
         """Scores of all extensions, by the same product in float64.
@@ -230,7 +234,7 @@ class CTCPrefix:
             _shifted(any_bkt, IMPOSSIBLE),
             _shifted(blank_bkt, IMPOSSIBLE),
             any_bkt[:, :, -1],
-            torch.logsumexp(phi_bkt + log_probs_bkt, dim=2),
+            _log_sum(phi_bkt + log_probs_bkt),
             tokens_bk,
         )
 
@@ -244,6 +248,18 @@ class CTCPrefix:
             self.scores_bk[index_b],
             self.last_bk[index_b],
         )
+
+
+def _without_tiny(x: Tensor) -> Tensor:
+    """Nothing in the place of tiny numbers."""
+    return torch.nn.functional.threshold_(x, TINY, 0.0)
+
+
+def _log_sum(x_bmt: Tensor) -> Tensor:
+    """Logarithm of the sum of exponentials over time, in float64; each of them to seven digits."""
+    greatest_bm1 = x_bmt.amax(dim=2, keepdim=True)
+    sums_bm = (x_bmt - greatest_bm1).float().exp_().sum(dim=2, dtype=torch.float64)
+    return sums_bm.log_().add_(greatest_bm1.squeeze(2))
 
 
 def _shifted(x_bkt: Tensor, first: float) -> Tensor:

@@ -101,7 +101,7 @@ def test_the_second_of_two_joined_utterances_comes_later(seed: int, kind: str, d
     """Speech, a pause, speech: the times of both parts are their own, those of the second later."""
     tokenizer = tokenizer_of(kind)
     # A new word begins where the second part does.
-    sentence = st.lists(st.sampled_from("A B AB BA ABBA".split()), min_size=1, max_size=4).map(" ".join)
+    sentence = st.lists(st.sampled_from(["A", "B", "AB", "BA", "ABBA"]), min_size=1, max_size=4).map(" ".join)
     parts = [tokenizer.encode(data.draw(sentence)) for _ in range(2)]
     tables = [said(part, seed + number, tokenizer.size) for number, part in enumerate(parts)]
     alone = [words(table, part, tokenizer) for table, part in zip(tables, parts, strict=True)]
@@ -127,9 +127,7 @@ def said(tokens: list[int], seed: int, vocabulary: int) -> Tensor:
 
 
 @settings(deadline=None)
-@given(
-    low=st.floats(0, 1), high=st.floats(0, 1), scale=st.floats(0, 5), offset=st.floats(-5, 5)
-)
+@given(low=st.floats(0, 1), high=st.floats(0, 1), scale=st.floats(0, 5), offset=st.floats(-5, 5))
 def test_calibration_keeps_the_order(low: float, high: float, scale: float, offset: float) -> None:
     low, high = sorted((low, high))
     calibrated = Calibration(scale, offset)

@@ -19,7 +19,6 @@ from hyperconformer.models.config import ModelConfig
 from hyperconformer.nn.subsampling import Subsampling
 from hyperconformer.text import Tokenizer, train_tokenizer
 
-
 B, A, SPACE = 3, 4, 5
 
 
@@ -67,7 +66,7 @@ def test_a_word_takes_of_the_blanks_beside_it(tokenizer: Tokenizer) -> None:
 
 def test_neighbours_share_few_blanks(tokenizer: Tokenizer) -> None:
     one, two = words(certain([0, 0, A, SPACE, A, 0, 0]), [A, SPACE, A], tokenizer)
-    # A frame of 40 ms lies between them, from 0.1 s: 25 ms of it go to the first word and 15 ms to the second.
+    # A frame of 40 ms lies between them, from 0.1 s: 25 ms go to the first word and 15 ms to the second.
     assert one.end == pytest.approx(0.125) and two.start == pytest.approx(0.125)
 
 
