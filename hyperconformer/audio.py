@@ -91,8 +91,10 @@ def as_house_audio(
     >>> as_house_audio(np.full((8_000, 2), [0.5, 0.25], np.float32), 8_000, "this").shape
     (16000,)
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        samples: npt.NDArray[np.float32] = samples_by_channel.mean(axis=1)
+    samples: npt.NDArray[np.float32] = np.ascontiguousarray(samples_by_channel[:, 0])
+    if samples_by_channel.shape[1] > 1:
+        with np.errstate(over="ignore", invalid="ignore"):
+            samples = samples_by_channel.mean(axis=1)
     if not np.isfinite(samples).all():
         raise InputError(f"{name} holds NaN or infinite samples: write it again as 16-bit wav or flac")
     if rate_hz != SAMPLE_RATE:
@@ -145,6 +147,35 @@ def audio_seconds(path: str | Path) -> float:
             "convert it once, for instance by 'ffmpeg -i OLD.flac NEW.flac'"
         )
     return frames / rate_hz
+
+
+def decoded_seconds(path: str | Path) -> float:
+    """Read the duration of a recording, having decoded it all.
+
+    Parameters
+    ----------
+    path : str or Path
+        A wav, flac, ogg, opus or mp3 file.
+
+    Returns
+    -------
+    float
+        Duration in seconds, as the header has it.
+
+    Raises
+    ------
+    InputError
+        Where :func:`read_audio` or :func:`audio_seconds` would.
+
+    Examples
+    --------
+    >>> decoded_seconds("no/such.flac")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: audio file 'no/such.flac' does not exist: check the path
+    """
+    read_audio(path)
+    return audio_seconds(path)
 
 
 def _unreadable(path: str | Path) -> InputError:

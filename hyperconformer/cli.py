@@ -10,6 +10,7 @@ from hyperconformer.bench import command as bench
 from hyperconformer.data import command as prepare
 from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
+from hyperconformer.evaluate import command as evaluate
 from hyperconformer.ngram import command as ngram
 
 
@@ -74,6 +75,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
 COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
+    "evaluate": (
+        evaluate.run,
+        evaluate.add_arguments,
+        "WER and speed of searches on test sets, or the weights that suit a dev set",
+    ),
     "prepare": (prepare.run, prepare.add_arguments, "recordings and their text to checked manifests"),
     "ngram": (
         ngram.run,

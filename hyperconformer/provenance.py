@@ -1,7 +1,11 @@
 """What ran, and on what: a number comes with both."""
 
+import os
 import platform
+import shlex
 import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -52,3 +56,27 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def environment() -> dict[str, str]:
+    """What a number must be quoted with: command, commit, hardware and date.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> sorted(environment())
+    ['command', 'commit', 'date', 'hardware', 'threads']
+    """
+    import torch  # slow to import
+
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": commit("--abbrev=12"),
+        "hardware": f"{gpu}{processor()}, {os.cpu_count()} cores",
+        "threads": str(torch.get_num_threads()),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }

@@ -1,14 +1,14 @@
 """What a test heard, in a file for programs: a line of JSON an utterance, beside the alignments for people.
 
 The first line names split and search; the others hold ``id``, ``speaker``, ``reference`` and
-``hypothesis``. Mistakes are not written down: whoever reads counts them again.
+``hypothesis``, and may hold more. Mistakes are not written down: whoever reads counts them again.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.scoring import AlignedWord, ErrorCounts, WerReport, score
@@ -60,7 +60,9 @@ def file_stem(trial: Trial, result: str) -> str:
     return f"wer_{trial.split}" if trial.search == result else f"wer_{trial.split}_{trial.search}"
 
 
-def write_results(report: WerReport, trial: Trial, path: Path) -> None:
+def write_results(
+    report: WerReport, trial: Trial, path: Path, further: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Write the alignments of a test for people, and beside them its words for programs.
 
     Parameters
@@ -69,6 +71,8 @@ def write_results(report: WerReport, trial: Trial, path: Path) -> None:
     trial : Trial
     path : Path
         By custom ``wer_<split>.txt``; the other file ends in ``.jsonl``.
+    further : mapping of str to mapping, or None
+        What else its line says of each utterance, by id.
 
     Examples
     --------
@@ -81,7 +85,10 @@ def write_results(report: WerReport, trial: Trial, path: Path) -> None:
     {"id": "u1", "speaker": "anna", "reference": "ONE TWO", "hypothesis": "ONE"}
     """
     write_wer(report, path)
-    rows = [{name: getattr(utterance, name) for name in FIELDS} for utterance in report.utterances]
+    rows = [
+        {name: getattr(utterance, name) for name in FIELDS} | dict((further or {}).get(utterance.id, {}))
+        for utterance in report.utterances
+    ]
     lines = [json.dumps(row, ensure_ascii=False) for row in (trial._asdict(), *rows)]
     path.with_suffix(".jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -12,13 +12,13 @@ https://www.openslr.org/12
 import difflib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
-from hyperconformer.audio import audio_seconds, read_audio
+from hyperconformer.audio import audio_seconds, decoded_seconds
 from hyperconformer.data.manifest import write_manifest
 from hyperconformer.errors import InputError
 from hyperconformer.types import Utterance
@@ -73,12 +73,12 @@ def prepare_librispeech(
     """
     if isinstance(splits, str) or not splits:
         raise InputError(f"splits is {splits!r}: give a list of split names, for instance [dev-clean]")
-    corpus = existing_folder(data_folder)
+    corpus, measure = existing_folder(data_folder), decoded_seconds if decode else audio_seconds
     utterances_by_split: dict[str, list[Utterance]] = {}
     for split in splits:
         if split in utterances_by_split:
             raise InputError(f"split {split!r} is named twice: name it once")
-        utterances_by_split[split] = scan_split(corpus, split, decode=decode, progress=progress)
+        utterances_by_split[split] = scan_split(corpus, split, measure=measure, progress=progress)
     manifests = {split: manifest_folder / f"{split}.csv" for split in utterances_by_split}
     for split, utterances in utterances_by_split.items():
         write_manifest(manifests[split], utterances)
@@ -86,7 +86,11 @@ def prepare_librispeech(
 
 
 def scan_split(
-    data_folder: Path, split: str, *, decode: bool = False, progress: bool = False
+    data_folder: Path,
+    split: str,
+    *,
+    measure: Callable[[Path], float] = audio_seconds,
+    progress: bool = False,
 ) -> list[Utterance]:
     r"""List the utterances of one split, having checked that audio and transcripts match one to one.
 
@@ -96,8 +100,8 @@ def scan_split(
         The folder that holds the splits, or its parent if they lie in ``LibriSpeech/``.
     split : str
         Name of the split, for instance ``dev-clean``.
-    decode : bool
-        Decode all audio; otherwise only headers are looked at.
+    measure : callable
+        An audio file to its seconds; what it raises ends the scan.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -140,7 +144,7 @@ def scan_split(
             "copy or unpack it again"
         )
     rows = [(identity, *found[identity]) for identity in sorted(found)]
-    durations = _durations([audio for _, audio, _ in rows], split if progress else None, decode)
+    durations = _durations([audio for _, audio, _ in rows], split if progress else None, measure)
     return [
         Utterance(identity, seconds, str(audio), speaker=audio.parent.parent.name, words=words)
         for (identity, audio, words), seconds in zip(rows, durations, strict=True)
@@ -316,15 +320,10 @@ def _split_folder(data_folder: Path, split: str) -> Path:
     )
 
 
-def _decoded_seconds(path: Path) -> float:
-    read_audio(path)
-    return audio_seconds(path)
-
-
-def _durations(paths: Sequence[Path], title: str | None, decode: bool) -> list[float]:
+def _durations(paths: Sequence[Path], title: str | None, measure: Callable[[Path], float]) -> list[float]:
     """Read the durations of many files, in seconds, showing a progress bar with a title unless it is None."""
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        durations = pool.map(_decoded_seconds if decode else audio_seconds, paths)
+        durations = pool.map(measure, paths)
         # disable=None: no bar unless standard error is a terminal, so that logs stay clean.
         hidden = True if title is None else None
         return list(tqdm(durations, desc=title, total=len(paths), unit="file", disable=hidden))

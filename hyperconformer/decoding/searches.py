@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hyperconformer.decoding.fusion import Fusion, NGramFusion
-from hyperconformer.decoding.greedy import ctc_greedy
+from hyperconformer.decoding.greedy import greedy_search
 from hyperconformer.decoding.hotwords import Hotwords
 from hyperconformer.decoding.joint_beam import JointSearch
 from hyperconformer.decoding.ngram_tokens import NGramTokens
@@ -19,7 +19,6 @@ from hyperconformer.decoding.transformer_fusion import TransformerFusion
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.ngram.model import NGram
-from hyperconformer.nn.masks import padding_mask
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Hypothesis
 
@@ -93,8 +92,7 @@ class Models:
 
 def _greedy(models: Models, options: SearchOptions) -> Search:
     def search(memory_btd: Tensor, lengths_b: Tensor) -> list[list[Hypothesis]]:
-        padding = padding_mask(lengths_b, memory_btd.shape[1])
-        return [[found] for found in ctc_greedy(models.asr.ctc_log_probs(memory_btd), padding)]
+        return [[found] for found in greedy_search(models.asr.ctc_head, memory_btd, lengths_b)]
 
     return search
 

@@ -17,7 +17,7 @@ from hyperconformer.training.brain import ASRBrain
 from hyperconformer.training.corpus import Splits, make_tokenizer, prepare_splits, trainable
 from hyperconformer.training.experiment import open_folder, record_settings, trained_with
 from hyperconformer.training.fitting import CPU_HAS_NO_AUTO, fit_batch_seconds
-from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
+from hyperconformer.training.report import model_card, run_metrics
 from hyperconformer.training.settings import AUTO, Settings
 from hyperconformer.training.setup import (
     compile_model,
@@ -27,6 +27,7 @@ from hyperconformer.training.setup import (
     training_loader,
 )
 from hyperconformer.training.task import Task
+from hyperconformer.wer_tables import closing_table, report_split
 
 DEBUG_UTTERANCES = 16
 

@@ -2,24 +2,19 @@
 
 import io
 import logging
-import os
 import platform
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
-import torch
 from ruamel.yaml import YAML
 from speechbrain.utils.logger import setup_logging
 
 from hyperconformer.errors import InputError
-from hyperconformer.provenance import commit, processor
+from hyperconformer.provenance import environment
 from hyperconformer.training import distributed
 from hyperconformer.training.files import replace_text
 from hyperconformer.training.recipe import build_settings, read_recipe
@@ -166,28 +161,6 @@ def check_same_run(settings: RunSettings) -> None:
                 f"'{settings.folder}' was trained with {key}={value!r}, not {now[key]!r}: "
                 "give this run another --name, or delete that folder"
             )
-
-
-def environment() -> dict[str, str]:
-    """What a number must be quoted with: command, commit, hardware and date.
-
-    Returns
-    -------
-    dict of str to str
-
-    Examples
-    --------
-    >>> sorted(environment())
-    ['command', 'commit', 'date', 'hardware', 'threads']
-    """
-    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": commit("--abbrev=12"),
-        "hardware": f"{gpu}{processor()}, {os.cpu_count()} cores",
-        "threads": str(torch.get_num_threads()),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,9 @@ from hyperconformer.data.tokens import TokenText
 from hyperconformer.errors import InputError
 from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.provenance import environment
 from hyperconformer.training import distributed
-from hyperconformer.training.experiment import environment, open_folder, record_settings
+from hyperconformer.training.experiment import open_folder, record_settings
 from hyperconformer.training.lm_brain import LanguageModelBrain
 from hyperconformer.training.lm_settings import LanguageModelSettings
 from hyperconformer.training.lm_text import Texts, prepare_texts

@@ -1,81 +1,11 @@
-"""What a run leaves behind for people: WER files, metrics, a model card and a closing table."""
+"""What a run leaves behind for people: metrics and a model card."""
 
-from pathlib import Path
 from typing import Any
 
 from hyperconformer.models.asr import ASR
-from hyperconformer.scoring import report_row, score
-from hyperconformer.training.brain import Pairs
-from hyperconformer.training.experiment import environment
+from hyperconformer.provenance import environment
 from hyperconformer.training.settings import Settings
-from hyperconformer.wer_files import Trial, file_stem, remove_trials, write_results
-
-Metrics = dict[str, dict[str, dict[str, Any]]]
-
-
-def report_split(split: str, decoded: dict[str, Pairs], folder: Path) -> dict[str, dict[str, Any]]:
-    """Score what each search decoded; write its alignments, and its words for programs.
-
-    The last search writes ``wer_<split>.txt`` and ``.jsonl``, the others ``wer_<split>_<search>.*``. What an
-    earlier test of the split left goes, so that the folder holds results of the same weights.
-
-    Parameters
-    ----------
-    split : str
-    decoded : dict of str to list of (Utterance, str)
-        By search.
-    folder : Path
-        The run's output folder.
-
-    Returns
-    -------
-    dict of str to dict
-        By search: WER in percent with its 95 % interval, and the counts.
-
-    Examples
-    --------
-    >>> report_split("test", {}, Path("."))
-    {}
-    """
-    reports = {search: score(pairs, split) for search, pairs in decoded.items()}
-    remove_trials(folder, split)
-    for search, report in reports.items():
-        trial = Trial(split, search)
-        write_results(report, trial, folder / f"{file_stem(trial, list(decoded)[-1])}.txt")
-    return {search: report_row(report) for search, report in reports.items()}
-
-
-def closing_table(metrics: Metrics) -> str:
-    """Render every split's and search's WER with what it is made of.
-
-    Parameters
-    ----------
-    metrics : dict
-        By split, then by search.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> row = {"wer": 3.0, "low": 2.0, "high": 4.0, "words": 100, "utterances": 9}
-    >>> row |= {"substitutions": 2, "deletions": 1, "insertions": 0}
-    >>> print(closing_table({"test-mini": {"greedy": row}}))
-    split           search     WER %   95 % interval      S      D      I    words
-    test-mini       greedy      3.00     2.00 - 4.00      2      1      0      100
-    """
-    lines = [
-        f"{'split':<16}{'search':<8}{'WER %':>8}{'95 % interval':>16}{'S':>7}{'D':>7}{'I':>7}{'words':>9}"
-    ]
-    for split, rows in metrics.items():
-        for search, row in rows.items():
-            interval = f"{row['low']:.2f} - {row['high']:.2f}"
-            kinds = "".join(f"{row[kind]:>7}" for kind in ("substitutions", "deletions", "insertions"))
-            # The space between columns stays where a name is longer than its column.
-            names = f"{split:<15} {search:<7} "
-            lines.append(f"{names}{row['wer']:>8.2f}{interval:>16}{kinds}{row['words']:>9}")
-    return "\n".join(lines)
+from hyperconformer.wer_tables import Metrics, closing_table
 
 
 def run_metrics(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperconformer.audio import decoded_seconds
 from hyperconformer.data import archives, download
 from hyperconformer.data.archives import ARCHIVES, Archive, fetch_split, unpack
 from hyperconformer.data.librispeech import scan_split
@@ -72,7 +73,7 @@ def test_a_split_is_fetched_once_and_stands_in_its_place(corpus: Manners, tmp_pa
     root = folder if name == "LibriSpeech" else folder / "LibriSpeech"
     for _ in range(2):
         assert fetch(corpus, folder) == root / "dev-clean"
-    assert len(scan_split(folder, "dev-clean", decode=True)) == 4
+    assert len(scan_split(folder, "dev-clean", measure=decoded_seconds)) == 4
     assert len(corpus.asked) == 1 and names(root) == ["README.TXT", "dev-clean"]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hyperconformer.cli import main
-from hyperconformer.training.report import report_split
 from hyperconformer.types import Utterance
+from hyperconformer.wer_tables import report_split
 
 REFERENCE = "ONE TWO THREE FOUR"
 GOOD, FAIR, BAD = REFERENCE, "ONE TWO THREE", "ONE"

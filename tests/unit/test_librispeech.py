@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hyperconformer.audio import decoded_seconds
 from hyperconformer.data.librispeech import (
     hold_out,
     parse_transcript_line,
@@ -272,7 +273,7 @@ def test_decoding_shows_what_headers_hide(tiny_librispeech: TinyLibriSpeech) -> 
     path.write_bytes(path.read_bytes()[:-2000])
     assert len(scan_split(data_folder, "train-tiny")) == 6
     with pytest.raises(InputError, match=r"10-1-0002.flac' (is cut short|cannot be decoded)"):
-        scan_split(data_folder, "train-tiny", decode=True)
+        scan_split(data_folder, "train-tiny", measure=decoded_seconds)
 
 
 def test_splits_that_are_there(tiny_librispeech: TinyLibriSpeech) -> None:

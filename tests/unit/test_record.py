@@ -9,9 +9,10 @@ import pytest
 from hyperconformer.errors import InputError
 from hyperconformer.models.asr import ASR
 from hyperconformer.training.record import HEADER, record_run
-from hyperconformer.training.report import closing_table, model_card, report_split, run_metrics
+from hyperconformer.training.report import model_card, run_metrics
 from hyperconformer.training.settings import load_settings
 from hyperconformer.types import Utterance
+from hyperconformer.wer_tables import closing_table, report_split
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from hyperconformer.errors import InputError
 from hyperconformer.scoring import WerReport, score
-from hyperconformer.training.report import report_split
 from hyperconformer.types import Utterance
 from hyperconformer.wer_files import (
     Trial,
@@ -19,6 +18,7 @@ from hyperconformer.wer_files import (
     remove_trials,
     write_results,
 )
+from hyperconformer.wer_tables import report_split
 
 WORD = st.text(min_size=1, max_size=5).filter(lambda word: word.split() == [word])
 WORDS = st.lists(WORD, max_size=6).map(" ".join)

@@ -1,0 +1,185 @@
+"""A test: every split by every search, scored, timed, and left behind in files."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hyperconformer.calibration import calibration_of, reliability_table
+from hyperconformer.errors import InputError
+from hyperconformer.evaluate.corpus import read_splits
+from hyperconformer.evaluate.gather import Heard, gather
+from hyperconformer.evaluate.record import record_test
+from hyperconformer.evaluate.settings import Settings
+from hyperconformer.evaluate.task import Answer, Asked
+from hyperconformer.provenance import environment
+from hyperconformer.scoring import report_row, score
+from hyperconformer.tables import check_file
+from hyperconformer.wer_files import Trial, find_trials, write_results
+from hyperconformer.wer_tables import Column, closing_table
+
+SPEED = (
+    Column("encode x", lambda row: f"{row['encode_x']:.0f}"),
+    Column("search x", lambda row: f"{row['search_x']:.0f}"),
+    Column("total x", lambda row: f"{row['total_x']:.0f}"),
+)
+"""Seconds of audio a second: heard, searched, and all with the wait for audio."""
+SUMMARY = "evaluate.json"
+
+
+def evaluate(settings: Settings) -> int:
+    """Decode, score, and say how good and how fast it was.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    int
+        1 if some audio could not be read, else 0.
+
+    Raises
+    ------
+    InputError
+        If the model or the data cannot be used, or a result not be written.
+
+    Examples
+    --------
+    >>> evaluate(Settings("model", "/nowhere", ("dev-clean",)))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: data_folder '/nowhere' does not exist or is no folder: point ...
+    """
+    if settings.record:
+        check_file("--record", Path(settings.record))
+    if settings.output_dir:
+        check_output(Path(settings.output_dir), settings)
+    [options] = settings.combinations()
+    corpus = read_splits(
+        Path(settings.data_folder), settings.splits, limit=settings.limit, progress=settings.progress
+    )
+    heard = gather(settings, corpus, [Asked(decode, options) for decode in settings.decode])
+    metrics = {split: _results(split, of_split, settings) for split, of_split in heard.items()}
+    print(closing_table(metrics, SPEED))
+    found = {
+        "model": settings.model,
+        **environment(),
+        "options": asdict(options),
+        "given": {**_models(settings), **settings.given},
+        "splits": metrics,
+    }
+    if settings.output_dir:
+        path = Path(settings.output_dir) / SUMMARY
+        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"-> {path.parent}")
+    if settings.record:
+        record_test(Path(settings.record), found)
+    return 1 if any(of_split.faults for of_split in heard.values()) else 0
+
+
+def check_output(folder: Path, settings: Settings) -> None:
+    """Make the folder of the results, and refuse one that holds those of a training run's own test.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : Settings
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or holds results that ``compare`` could not tell from the new ones.
+
+    Examples
+    --------
+    >>> check_output(Path("/proc/results"), Settings("model", "data", ("dev",)))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --output_dir '/proc/results' cannot be written (...): choose another
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"--output_dir '{folder}' cannot be written ({reason}): choose another folder"
+        ) from error
+    for trial, path in find_trials(folder).items():
+        if trial.split in settings.splits and path.stem != _stem(trial):
+            raise InputError(
+                f"--output_dir '{folder}' holds the results of a run's own test ({path.name}): choose another"
+            )
+
+
+def _stem(trial: Trial) -> str:
+    return f"wer_{trial.split}_{trial.search}"
+
+
+def _models(settings: Settings) -> dict[str, str]:
+    """What helps the searches."""
+    named = {"lm": settings.lm, "ngram": settings.ngram, "hotwords": settings.hotwords}
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def _results(split: str, heard: Heard, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Score every search of a split, and write its files if there is a folder for them."""
+    rows: dict[str, dict[str, Any]] = {}
+    for place, (decode, answers) in enumerate(zip(settings.decode, heard.answers, strict=True)):
+        report = score([(u, answers[u.id].text) for u in heard.utterances], split)
+        if settings.output_dir:
+            trial = Trial(split, decode)
+            further = {name: details(heard.seconds[name], answer) for name, answer in answers.items()}
+            write_results(report, trial, Path(settings.output_dir) / f"{_stem(trial)}.txt", further)
+        rows[decode] = {
+            **report_row(report),
+            "unreadable": len(heard.faults),
+            "audio_seconds": round(sum(heard.seconds.values()), 3),
+            "jobs": settings.jobs,
+            "encode_x": heard.rate("encode"),
+            "search_x": heard.rate(str(place)),
+            "total_x": heard.rate("wait", "encode", str(place)),
+        }
+        if settings.word_timestamps and any(answer.words for answer in answers.values()):
+            judged = calibration_of((each, answers[each.id].words or ()) for each in report.utterances)
+            rows[decode]["calibration_error"] = judged.ece
+            print(f"confidences of {split}, {decode}:\n{reliability_table(judged)}")
+    return rows
+
+
+def details(seconds: float, answer: Answer) -> dict[str, Any]:
+    """What the line of an utterance says beside its words.
+
+    Parameters
+    ----------
+    seconds : float
+        Its duration.
+    answer : Answer
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> from hyperconformer.evaluate.task import Said
+    >>> details(1.5, Answer((Said("ONE", -0.5, {"ctc": -0.5}),)))
+    {'seconds': 1.5, 'score': -0.5, 'parts': {'ctc': -0.5}}
+    """
+    best = answer.nbest[0]
+    found: dict[str, Any] = {"seconds": seconds, "score": best.score, "parts": dict(best.parts)}
+    if len(answer.nbest) > 1:
+        found["nbest"] = [
+            {"text": said.text, "score": said.score, "parts": dict(said.parts)} for said in answer.nbest
+        ]
+    if answer.words is not None:
+        found["words"] = [
+            {
+                "word": word.text,
+                "start": round(word.start, 3),
+                "end": round(word.end, 3),
+                "confidence": round(word.confidence, 4),
+            }
+            for word in answer.words
+        ]
+    return found

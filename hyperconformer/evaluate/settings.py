@@ -1,0 +1,218 @@
+"""What ``hyperconformer evaluate`` was asked to do, checked before anything large is opened."""
+
+import argparse
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import product
+from typing import Any
+
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.errors import InputError
+
+DECODES = ("greedy", "prefix", "rescore", "joint")
+"""The keys of searches.SEARCHES, which would be slow to import here."""
+
+OPTION_HELP = {
+    "beam_size": "hypotheses kept",
+    "nbest": "hypotheses written down for each utterance",
+    "ctc_weight": "share of CTC beside attention (rescore, joint)",
+    "lm_weight": "of the Transformer language model --lm",
+    "ngram_weight": "of the n-gram model --ngram",
+    "word_bonus": "nats for every word",
+    "hotword_bonus": "nats for every character of a phrase in --hotwords",
+    "temperature": "divides the attention decoder's logits",
+    "lm_temperature": "divides the language model's logits",
+    "length_normalization": "rank by score per token (joint)",
+    "min_decode_ratio": "fewest tokens per encoder frame (joint)",
+    "max_decode_ratio": "most tokens per encoder frame (joint)",
+    "eos_threshold": "end only where its log-probability exceeds this times the best token's (joint)",
+}
+OPTIONS = {option.name: option for option in fields(SearchOptions)}
+HELPERS = {"lm": "lm_weight", "ngram": "ngram_weight", "hotwords": "hotword_bonus"}
+"""What helps a search, and the option that gives it a say."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A test.
+
+    Attributes
+    ----------
+    model : str
+        Model folder.
+    data_folder : str
+    splits, decode : tuple of str
+    given : mapping of str to value
+        Search options that were given.
+    sweep : mapping of str to tuple
+        Search options, each with the values to try; empty for a plain test.
+    lm, ngram, hotwords : str or None
+    device, precision : str
+    batch_seconds : float
+        Padded audio of a batch.
+    jobs : int
+        Processes.
+    limit : int or None
+        Utterances of each split.
+    word_timestamps : bool
+    output_dir, record : str or None
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    InputError
+        If two settings contradict each other, or one is of no use.
+
+    Examples
+    --------
+    >>> Settings("model", "data", ("dev",), given={"lm_weight": 0.5})
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --lm_weight needs --lm
+    """
+
+    model: str
+    data_folder: str
+    splits: tuple[str, ...]
+    decode: tuple[str, ...] = ("greedy",)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    lm: str | None = None
+    ngram: str | None = None
+    hotwords: str | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+    batch_seconds: float = 60.0
+    jobs: int = 1
+    limit: int | None = None
+    word_timestamps: bool = False
+    output_dir: str | None = None
+    record: str | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.batch_seconds > 0:
+            raise InputError(f"--batch_seconds {self.batch_seconds:g} must be greater than 0")
+        if self.precision == "fp16" and self.device == "cpu":
+            raise InputError("fp16 needs a GPU: use --precision bf16, or --device cuda")
+        for flag, names in (("--splits", self.splits), ("--decode", self.decode)):
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InputError(f"{flag} names {twice[0]} twice: name it once")
+        for option in self.sweep:
+            if option in self.given:
+                raise InputError(f"--{option} is given and swept: leave one out")
+        for helper, option in HELPERS.items():
+            heard = any([*self.sweep.get(option, ()), self.given.get(option, 0)])
+            if heard and getattr(self, helper) is None:
+                raise InputError(f"--{option} needs --{helper}")
+            if getattr(self, helper) is not None and not heard:
+                raise InputError(f"--{helper} says nothing without --{option}: give that too")
+        if self.sweep and (self.word_timestamps or self.output_dir or self.record or "nbest" in self.given):
+            raise InputError(
+                "--sweep prints a table and nothing else: leave out --nbest, --word_timestamps, --output_dir "
+                "and --record"
+            )
+        self.combinations()
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Settings":
+        """Take what the command line was given.
+
+        Parameters
+        ----------
+        arguments : argparse.Namespace
+            As ``command.add_arguments`` declares them.
+
+        Returns
+        -------
+        Settings
+
+        Raises
+        ------
+        InputError
+            If something cannot be used.
+        """
+        values = vars(arguments)
+        given = {name: values[name] for name in OPTIONS if values[name] is not None}
+        same = {f.name: values[f.name] for f in fields(cls) if f.name in values and f.name != "sweep"}
+        same |= {name: tuple(values[name]) for name in ("splits", "decode")}
+        sweep = dict(map(_swept, arguments.sweep))
+        return cls(given=given, sweep=sweep, progress=not arguments.noprogressbar, **same)
+
+    def combinations(self) -> list[SearchOptions]:
+        """Every combination of the swept options, beside those that were given; one without a sweep.
+
+        Returns
+        -------
+        list of SearchOptions
+
+        Raises
+        ------
+        InputError
+            If a value is out of range.
+
+        Examples
+        --------
+        >>> settings = Settings("model", "data", ("dev",), sweep={"ctc_weight": (0.2, 0.4)})
+        >>> [options.ctc_weight for options in settings.combinations()]
+        [0.2, 0.4]
+        """
+        try:
+            return [
+                SearchOptions(**{**self.given, **dict(zip(self.sweep, values, strict=True))})
+                for values in product(*self.sweep.values())
+            ]
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+
+def _swept(text: str) -> tuple[str, tuple[Any, ...]]:
+    """An argument like ``lm_weight=0,0.3,0.6``."""
+    name, _, listed = text.partition("=")
+    if name not in OPTIONS or name == "nbest":
+        legal = ", ".join(option for option in OPTIONS if option != "nbest")
+        raise InputError(f"--sweep {text}: write NAME=VALUE,VALUE,... where NAME is one of {legal}")
+    try:
+        values = tuple(parse_option(name, value) for value in listed.split(","))
+    except ValueError:
+        raise InputError(f"--sweep {text}: {name} takes numbers, joined by commas") from None
+    if len(set(values)) < len(values):
+        raise InputError(f"--sweep {text} has a value twice: give it once")
+    return name, values
+
+
+def parse_option(name: str, text: str) -> Any:
+    """Read the value of a search option.
+
+    Parameters
+    ----------
+    name : str
+    text : str
+
+    Returns
+    -------
+    int, float or bool
+
+    Raises
+    ------
+    ValueError
+        If it is no such value.
+
+    Examples
+    --------
+    >>> parse_option("beam_size", "66"), parse_option("eos_threshold", "1.5")
+    (66, 1.5)
+    >>> parse_option("length_normalization", "true")
+    True
+    """
+    default = OPTIONS[name].default
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise ValueError(f"{name} is true or false, got {text!r}")
+        return text == "true"
+    number = int(text) if isinstance(default, int) else float(text)
+    if math.isnan(number):
+        raise ValueError(f"{name} is a number, got {text!r}")
+    return number

@@ -1,0 +1,183 @@
+"""Which weights suit a dev set: every combination of some options, each utterance heard once.
+
+Nothing is kept but words: while a batch's encoder output is in memory, every combination searches it. Where
+combinations differ only in what ranks rescored hypotheses and has no part in finding them, one search serves
+them all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.evaluate.corpus import read_splits
+from hyperconformer.evaluate.gather import Heard, gather
+from hyperconformer.evaluate.settings import Settings
+from hyperconformer.evaluate.task import Asked
+from hyperconformer.scoring import report_row, score
+
+
+class Tried(NamedTuple):
+    """A combination, and how it did.
+
+    Attributes
+    ----------
+    decode : str
+    values : tuple
+        Of the swept options.
+    row : dict
+        Its WER in percent, with its interval and counts.
+
+    Examples
+    --------
+    >>> Tried("joint", (0.3,), {"wer": 2.5}).row["wer"]
+    2.5
+    """
+
+    decode: str
+    values: tuple[Any, ...]
+    row: dict[str, float]
+
+
+def sweep(settings: Settings) -> int:
+    """Try every combination, and print them by their WER over all splits, the lowest first.
+
+    Parameters
+    ----------
+    settings : Settings
+        With options to sweep.
+
+    Returns
+    -------
+    int
+        1 if some audio could not be read, else 0.
+
+    Raises
+    ------
+    InputError
+        If the model or the data cannot be used.
+
+    Examples
+    --------
+    >>> sweep(Settings("model", "/nowhere", ("dev-clean",), sweep={"beam_size": (1, 10)}))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: data_folder '/nowhere' does not exist or is no folder: point ...
+    """
+    combinations = settings.combinations()
+    corpus = read_splits(
+        Path(settings.data_folder), settings.splits, limit=settings.limit, progress=settings.progress
+    )
+    asked = [one for decode in settings.decode for one in searches(decode, combinations)]
+    heard = gather(settings, corpus, asked)
+    variants = [(one.decode, options) for one in asked for options in one.variants]
+    tried = [
+        Tried(decode, tuple(getattr(options, name) for name in settings.sweep), _row(settings, heard, place))
+        for place, (decode, options) in enumerate(variants)
+    ]
+    tried.sort(key=lambda one: one.row["wer"])
+    print(table(list(settings.sweep), tried))
+    print(f"best: {flags(settings, tried[0])}")
+    return 1 if any(of_split.faults for of_split in heard.values()) else 0
+
+
+def searches(decode: str, combinations: Sequence[SearchOptions]) -> list[Asked]:
+    """Fit combinations into as few searches as give the same results.
+
+    Parameters
+    ----------
+    decode : str
+        Name of the search.
+    combinations : sequence of SearchOptions
+
+    Returns
+    -------
+    list of Asked
+
+    Examples
+    --------
+    >>> tried = [SearchOptions(ctc_weight=ctc, beam_size=beam) for beam in (5, 10) for ctc in (0.2, 0.4)]
+    >>> len(searches("joint", tried)), len(searches("rescore", tried))
+    (4, 2)
+    """
+    if decode == "greedy":
+        # It heeds none of them.
+        return [Asked(decode, combinations[0])]
+    if decode != "rescore":
+        return [Asked(decode, options) for options in combinations]
+    # What one of them listens to must be asked for all.
+    ctc, lm = min(one.ctc_weight for one in combinations), max(one.lm_weight for one in combinations)
+    groups: dict[SearchOptions, list[SearchOptions]] = {}
+    for options in combinations:
+        base = replace(
+            options, nbest=options.beam_size, ctc_weight=ctc, lm_weight=lm, length_normalization=False
+        )
+        groups.setdefault(base, []).append(options)
+    return [Asked(decode, base, tuple(ranked)) for base, ranked in groups.items()]
+
+
+def _row(settings: Settings, heard: dict[str, Heard], place: int) -> dict[str, float]:
+    """The WER of one combination over all splits."""
+    pairs = [(u, one.answers[place][u.id].text) for one in heard.values() for u in one.utterances]
+    return report_row(score(pairs, " + ".join(settings.splits)))
+
+
+def table(names: Sequence[str], tried: Sequence[Tried]) -> str:
+    """Render the combinations, a line each.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the swept options.
+    tried : sequence of Tried
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> row = {"wer": 3.0, "low": 2.0, "high": 4.0, "substitutions": 2, "deletions": 1, "insertions": 0}
+    >>> print(table(["lm_weight"], [Tried("joint", (0.3,), row)]))
+    search    lm_weight   WER %   95 % interval      S      D      I
+    joint           0.3    3.00     2.00 - 4.00      2      1      0
+    """
+    widths = [max(11, len(name) + 2) for name in names]
+    titles = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
+    lines = [f"{'search':<8}{titles}{'WER %':>8}{'95 % interval':>16}{'S':>7}{'D':>7}{'I':>7}"]
+    for decode, values, row in tried:
+        cells = "".join(f"{value!s:>{width}}" for value, width in zip(values, widths, strict=True))
+        interval = f"{row['low']:.2f} - {row['high']:.2f}"
+        kinds = "".join(f"{row[kind]:>7}" for kind in ("substitutions", "deletions", "insertions"))
+        lines.append(f"{decode:<8}{cells}{row['wer']:>8.2f}{interval:>16}{kinds}")
+    return "\n".join(lines)
+
+
+def flags(settings: Settings, best: Tried) -> str:
+    """What to paste to decode with a combination.
+
+    Parameters
+    ----------
+    settings : Settings
+    best : Tried
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> settings = Settings("m", "d", ("dev",), given={"beam_size": 20}, sweep={"ctc_weight": (0.2, 0.3)})
+    >>> flags(settings, Tried("joint", (0.3,), {}))
+    '--decode joint --beam_size 20 --ctc_weight 0.3'
+    """
+    named = {"lm": settings.lm, "ngram": settings.ngram, "hotwords": settings.hotwords}
+    chosen = {**settings.given, **dict(zip(settings.sweep, best.values, strict=True))}
+    given = {name: path for name, path in named.items() if path is not None} | chosen
+    spelt = [
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in given.items()
+        if value is not False
+    ]
+    return " ".join([f"--decode {best.decode}", *spelt])

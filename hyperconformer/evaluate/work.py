@@ -1,0 +1,111 @@
+"""Decoding batches in one process: heard once, searched by all searches, put into words."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hyperconformer.decoding.alignment import words
+from hyperconformer.decoding.searches import make_search
+from hyperconformer.errors import InputError
+from hyperconformer.evaluate.rerank import rerank
+from hyperconformer.evaluate.task import Answer, Asked, Done, Said, Task
+from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.inference.clock import Clock
+from hyperconformer.inference.encoding import Encoded, encode_files, set_precision
+from hyperconformer.inference.search_models import open_models
+from hyperconformer.types import Hypothesis, Word
+
+NBest = Sequence[Sequence[Hypothesis]]
+
+
+class Worker:
+    """Models in memory, ready to decode batches.
+
+    Parameters
+    ----------
+    task : Task
+
+    Raises
+    ------
+    InputError
+        If a model cannot be used.
+
+    Examples
+    --------
+    >>> from hyperconformer.decoding.options import SearchOptions
+    >>> Worker(Task("no/such/model", (), [], (Asked("greedy", SearchOptions()),)))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.clock = task, Clock(task.device)
+        self.model, self.tokenizer = load_bundle(Path(task.model), task.device)
+        named = {"lm": task.lm, "ngram": task.ngram, "hotwords": task.hotwords}
+        try:
+            models = open_models(self.model, self.tokenizer, **named)
+            self.searches = [make_search(asked.decode, models, asked.options) for asked in task.asked]
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        set_precision(self.model, task.precision)
+
+    def work(self, numbers: Iterable[int] | None = None) -> Iterator[Done]:
+        """Decode batches.
+
+        Parameters
+        ----------
+        numbers : iterable of int or None
+            Which ones; None takes all.
+
+        Yields
+        ------
+        Done
+        """
+        task = self.task
+        for heard in encode_files(self.model, task.paths, task.plan, numbers, clock=self.clock):
+            batch = heard.batch
+            answers = tuple(self._answers(heard)) if batch.files else ()
+            seconds = dict(zip(batch.files, batch.seconds, strict=True))
+            yield Done(batch.number, seconds, answers, batch.faults, self.clock.take())
+
+    @torch.inference_mode()
+    def _answers(self, heard: Encoded) -> Iterator[dict[int, Answer]]:
+        """What every variant of every search says."""
+        log_probs_btv = None
+        if self.task.word_timestamps:
+            with self.clock("encode"):
+                log_probs_btv = self.model.ctc_log_probs(heard.memory_btd).cpu()
+        for place, (asked, search) in enumerate(zip(self.task.asked, self.searches, strict=True)):
+            with self.clock(str(place)):
+                nbest = search(heard.memory_btd, heard.lengths_b)
+                timed = self._timed(nbest, log_probs_btv, heard)
+                for rows in self._in_words(asked, nbest, timed):
+                    yield dict(zip(heard.batch.files, rows, strict=True))
+
+    def _timed(
+        self, nbest: NBest, log_probs_btv: Tensor | None, heard: Encoded
+    ) -> list[tuple[Word, ...] | None]:
+        """When the words of every best hypothesis are spoken, if that is asked."""
+        if log_probs_btv is None:
+            return [None] * len(nbest)
+        rows = zip(log_probs_btv, heard.lengths_b.tolist(), nbest, heard.batch.seconds, strict=True)
+        return [
+            tuple(words(log_probs_tv[:frames], found[0].tokens, self.tokenizer, seconds=seconds))
+            for log_probs_tv, frames, found, seconds in rows
+        ]
+
+    def _in_words(
+        self, asked: Asked, nbest: NBest, timed: Sequence[tuple[Word, ...] | None]
+    ) -> Iterator[list[Answer]]:
+        """Rows for every variant."""
+        if not asked.reranked:
+            yield [Answer(self._said(each), words) for each, words in zip(nbest, timed, strict=True)]
+        for options in asked.reranked:
+            yield [Answer(self._said(rerank(each, options)[:1])) for each in nbest]
+
+    def _said(self, nbest: Sequence[Hypothesis]) -> tuple[Said, ...]:
+        decode = self.tokenizer.decode
+        return tuple(Said(decode(found.tokens), found.score, dict(found.parts)) for found in nbest)
