@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -15,11 +14,6 @@ from hyperconformer.models.language_model import LanguageModel
 from tests.helpers import randomise
 
 D_MODEL = 32
-
-PADDING_IS_HEARD = pytest.mark.xfail(
-    strict=True,
-    reason="CTC says tokens in padded frames: tests/known_issues/test_ctc_hears_padding.py",
-)
 
 
 @dataclass(frozen=True)

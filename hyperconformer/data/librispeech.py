@@ -23,6 +23,7 @@ from hyperconformer.data.manifest import write_manifest
 from hyperconformer.errors import InputError
 from hyperconformer.types import Utterance
 
+Measure = Callable[[Path], float]
 AUDIO_EXTENSIONS = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 
 _HEADER_THREADS = 16
@@ -86,11 +87,7 @@ def prepare_librispeech(
 
 
 def scan_split(
-    data_folder: Path,
-    split: str,
-    *,
-    measure: Callable[[Path], float] = audio_seconds,
-    progress: bool = False,
+    data_folder: Path, split: str, *, measure: Measure = audio_seconds, progress: bool = False
 ) -> list[Utterance]:
     r"""List the utterances of one split, having checked that audio and transcripts match one to one.
 
@@ -320,7 +317,7 @@ def _split_folder(data_folder: Path, split: str) -> Path:
     )
 
 
-def _durations(paths: Sequence[Path], title: str | None, measure: Callable[[Path], float]) -> list[float]:
+def _durations(paths: Sequence[Path], title: str | None, measure: Measure) -> list[float]:
     """Read the durations of many files, in seconds, showing a progress bar with a title unless it is None."""
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
         durations = pool.map(measure, paths)

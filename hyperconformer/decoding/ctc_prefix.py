@@ -118,7 +118,9 @@ class CTCPrefix:
         CTCPrefix
         """
         beyond = padding_mask(lengths_b, log_probs_btv.shape[1]).unsqueeze(1)
-        log_probs_bvt = log_probs_btv.transpose(1, 2).clamp(min=LEAST).masked_fill(beyond, LEAST).contiguous()
+        log_probs_bvt = (
+            log_probs_btv.transpose(1, 2).clamp(min=LEAST).masked_fill(beyond, IMPOSSIBLE).contiguous()
+        )
         log_probs_bvt[:, BLANK] = log_probs_bvt[:, BLANK].masked_fill(beyond[:, 0], 0.0)
         blank_b1t = log_probs_bvt[:, BLANK : BLANK + 1].double().cumsum(dim=2)
         nothing_b1 = torch.zeros_like(blank_b1t[:, :, 0])

@@ -75,11 +75,15 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
     """Processes at work, by the pipe that they speak through; none outlives the block."""
     context = multiprocessing.get_context("spawn")
     counter, threads = context.Value("q", 0), max(1, torch.get_num_threads() // jobs)
+    # They begin together, so that the time of decoding can be told from that of loading.
+    loaded = context.Barrier(jobs)
     processes: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(jobs):
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(task, threads, counter, sender), daemon=True)
+            process = context.Process(
+                target=_child, args=(task, threads, counter, loaded, sender), daemon=True
+            )
             process.start()
             # Only the child's end is left, so that its death is heard.
             sender.close()
@@ -112,7 +116,7 @@ def _received(pipe: Connection, process: BaseProcess) -> Message:
     return message
 
 
-def _child(task: Task, threads: int, counter: Any, pipe: Connection) -> None:
+def _child(task: Task, threads: int, counter: Any, loaded: Any, pipe: Connection) -> None:
     """A process: takes batches by their number until there are none."""
     # At the keyboard Ctrl-C reaches everyone, and one answer to it is enough.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -120,6 +124,7 @@ def _child(task: Task, threads: int, counter: Any, pipe: Connection) -> None:
         torch.set_num_threads(threads)
         worker = Worker(task)
         pipe.send((READY, ""))
+        loaded.wait()
         for done in worker.work(_numbers(counter, len(task.plan))):
             pipe.send(done)
         pipe.send((FINISHED, ""))

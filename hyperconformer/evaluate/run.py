@@ -96,7 +96,7 @@ def check_output(folder: Path, settings: Settings) -> None:
     >>> check_output(Path("/proc/results"), Settings("model", "data", ("dev",)))
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: --output_dir '/proc/results' cannot be written (...): choose another
+    hyperconformer.errors.InputError: --output_dir '/proc/results' cannot be written (...): choose another ...
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

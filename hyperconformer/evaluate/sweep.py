@@ -5,7 +5,7 @@ combinations differ only in what ranks rescored hypotheses and has no part in fi
 them all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,18 @@ from typing import Any, NamedTuple
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
-from hyperconformer.evaluate.settings import Settings
+from hyperconformer.evaluate.settings import OPTIONS, Settings
 from hyperconformer.evaluate.task import Asked
 from hyperconformer.scoring import report_row, score
+
+_JOINT_ONLY = {"min_decode_ratio", "max_decode_ratio", "eos_threshold"}
+UNHEARD: dict[str, set[str]] = {
+    "greedy": set(OPTIONS),
+    "prefix": {"ctc_weight", "temperature", "length_normalization"} | _JOINT_ONLY,
+    "rescore": _JOINT_ONLY,
+    "joint": set(),
+}
+"""Options that a search does not know."""
 
 
 class Tried(NamedTuple):
@@ -24,19 +33,19 @@ class Tried(NamedTuple):
     Attributes
     ----------
     decode : str
-    values : tuple
-        Of the swept options.
+    values : mapping of str to value
+        Those of the swept options that the search knows.
     row : dict
         Its WER in percent, with its interval and counts.
 
     Examples
     --------
-    >>> Tried("joint", (0.3,), {"wer": 2.5}).row["wer"]
+    >>> Tried("joint", {"lm_weight": 0.3}, {"wer": 2.5}).row["wer"]
     2.5
     """
 
     decode: str
-    values: tuple[Any, ...]
+    values: Mapping[str, Any]
     row: dict[str, float]
 
 
@@ -71,11 +80,11 @@ def sweep(settings: Settings) -> int:
     )
     asked = [one for decode in settings.decode for one in searches(decode, combinations)]
     heard = gather(settings, corpus, asked)
-    variants = [(one.decode, options) for one in asked for options in one.variants]
-    tried = [
-        Tried(decode, tuple(getattr(options, name) for name in settings.sweep), _row(settings, heard, place))
-        for place, (decode, options) in enumerate(variants)
-    ]
+    tried = []
+    for place, (decode, options) in enumerate((one.decode, each) for one in asked for each in one.variants):
+        known = [name for name in settings.sweep if name not in UNHEARD[decode]]
+        values = {name: getattr(options, name) for name in known}
+        tried.append(Tried(decode, values, _row(settings, heard, place)))
     tried.sort(key=lambda one: one.row["wer"])
     print(table(list(settings.sweep), tried))
     print(f"best: {flags(settings, tried[0])}")
@@ -100,10 +109,13 @@ def searches(decode: str, combinations: Sequence[SearchOptions]) -> list[Asked]:
     >>> tried = [SearchOptions(ctc_weight=ctc, beam_size=beam) for beam in (5, 10) for ctc in (0.2, 0.4)]
     >>> len(searches("joint", tried)), len(searches("rescore", tried))
     (4, 2)
+    >>> len(searches("prefix", tried)), len(searches("greedy", tried))
+    (2, 1)
     """
     if decode == "greedy":
-        # It heeds none of them.
-        return [Asked(decode, combinations[0])]
+        return [Asked(decode, SearchOptions())]
+    unheard: dict[str, Any] = {name: OPTIONS[name].default for name in UNHEARD[decode]}
+    combinations = list(dict.fromkeys(replace(options, **unheard) for options in combinations))
     if decode != "rescore":
         return [Asked(decode, options) for options in combinations]
     # What one of them listens to must be asked for all.
@@ -139,15 +151,18 @@ def table(names: Sequence[str], tried: Sequence[Tried]) -> str:
     Examples
     --------
     >>> row = {"wer": 3.0, "low": 2.0, "high": 4.0, "substitutions": 2, "deletions": 1, "insertions": 0}
-    >>> print(table(["lm_weight"], [Tried("joint", (0.3,), row)]))
+    >>> print(table(["lm_weight"], [Tried("joint", {"lm_weight": 0.3}, row), Tried("greedy", {}, row)]))
     search    lm_weight   WER %   95 % interval      S      D      I
     joint           0.3    3.00     2.00 - 4.00      2      1      0
+    greedy            -    3.00     2.00 - 4.00      2      1      0
     """
     widths = [max(11, len(name) + 2) for name in names]
     titles = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
     lines = [f"{'search':<8}{titles}{'WER %':>8}{'95 % interval':>16}{'S':>7}{'D':>7}{'I':>7}"]
     for decode, values, row in tried:
-        cells = "".join(f"{value!s:>{width}}" for value, width in zip(values, widths, strict=True))
+        cells = "".join(
+            f"{values.get(name, '-')!s:>{width}}" for name, width in zip(names, widths, strict=True)
+        )
         interval = f"{row['low']:.2f} - {row['high']:.2f}"
         kinds = "".join(f"{row[kind]:>7}" for kind in ("substitutions", "deletions", "insertions"))
         lines.append(f"{decode:<8}{cells}{row['wer']:>8.2f}{interval:>16}{kinds}")
@@ -169,11 +184,13 @@ def flags(settings: Settings, best: Tried) -> str:
     Examples
     --------
     >>> settings = Settings("m", "d", ("dev",), given={"beam_size": 20}, sweep={"ctc_weight": (0.2, 0.3)})
-    >>> flags(settings, Tried("joint", (0.3,), {}))
+    >>> flags(settings, Tried("joint", {"ctc_weight": 0.3}, {}))
     '--decode joint --beam_size 20 --ctc_weight 0.3'
     """
+    if best.decode == "greedy":
+        return "--decode greedy"
     named = {"lm": settings.lm, "ngram": settings.ngram, "hotwords": settings.hotwords}
-    chosen = {**settings.given, **dict(zip(settings.sweep, best.values, strict=True))}
+    chosen = {**settings.given, **best.values}
     given = {name: path for name, path in named.items() if path is not None} | chosen
     spelt = [
         f"--{name}" if value is True else f"--{name} {value}"

@@ -131,6 +131,10 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
         elif command.startswith("hyperconformer import-speechbrain"):
             leave_speechbrain_run(checkout / command.split()[2])
             outputs[command] = run(command, checkout)
+        elif command.startswith("hyperconformer evaluate"):
+            outputs[command] = run(f"{command} --limit 3 --beam_size 3", checkout)
+            assert "WER %" in outputs[command]
+            assert ("best: --decode" in outputs[command]) == ("--sweep" in command)
         elif command == "hyperconformer doctor":
             outputs[command] = run(command, checkout)
             assert "FAULT" not in outputs[command]

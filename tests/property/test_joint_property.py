@@ -20,7 +20,6 @@ from hyperconformer.models.config import LanguageModelConfig, ModelConfig
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.types import Hypothesis
 from tests.helpers import randomise
-from tests.search_cases import PADDING_IS_HEARD
 
 D_MODEL = 8
 # As wide as any tree of the smallest cases.
@@ -79,7 +78,6 @@ def run(kind: Any, vocabulary: int, seed: int, options: SearchOptions, *heard: T
     return kind(asr, options, lm if options.lm_weight else None)(*heard)
 
 
-@PADDING_IS_HEARD
 @settings(deadline=None, max_examples=60)
 @given(
     vocabulary=st.integers(4, 6), seed=st.integers(0, 9), noise=st.integers(0, 99), nbest=st.integers(1, 9),
@@ -125,7 +123,6 @@ def test_a_narrow_beam_takes_the_very_steps_of_the_slow_one(
         assert_same(ours, theirs)
 
 
-@PADDING_IS_HEARD
 @settings(deadline=None, max_examples=40)
 @given(
     vocabulary=st.sampled_from([12, 60]), seed=st.integers(0, 3), noise=st.integers(0, 99),

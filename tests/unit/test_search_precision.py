@@ -11,7 +11,7 @@ from hyperconformer.decoding.joint_beam import JointSearch
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.types import Hypothesis
-from tests.search_cases import PADDING_IS_HEARD, Case, draw, exact
+from tests.search_cases import Case, draw, exact
 
 # In nats per symbol, the end included: what rounding may do to a score, and what a choice by it may cost.
 DISTANCE, LOSS = 0.05, 0.02
@@ -79,7 +79,6 @@ def three(case: Case) -> list[int]:
     return [frames, max(2, frames // 2), frames - 3]
 
 
-@PADDING_IS_HEARD
 def test_a_batch_in_float32_finds_what_its_utterances_find_alone() -> None:
     for number in range(CASES // 2):
         case = draw(5, 16, number)
@@ -91,7 +90,6 @@ def test_a_batch_in_float32_finds_what_its_utterances_find_alone() -> None:
             assert abs(found.score - truth.score) <= max(1e-3, 1e-5 * abs(truth.score))
 
 
-@PADDING_IS_HEARD
 def test_a_batch_in_bfloat16_finds_nothing_worse() -> None:
     same = 0
     for number in range(CASES // 2):

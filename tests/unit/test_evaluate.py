@@ -1,0 +1,264 @@
+"""``hyperconformer evaluate``: what it takes, what it finds, and what it leaves behind."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+
+from hyperconformer.cli import main
+from hyperconformer.data.librispeech import prepare_librispeech, scan_split
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.searches import SEARCHES
+from hyperconformer.errors import InputError
+from hyperconformer.evaluate import jobs, settings, sweep
+from hyperconformer.evaluate.command import add_arguments
+from hyperconformer.evaluate.corpus import read_splits
+from hyperconformer.evaluate.gather import gather
+from hyperconformer.evaluate.settings import Settings
+from hyperconformer.evaluate.task import Asked, Task
+from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.inference.language_model_bundle import save_language_model
+from hyperconformer.inference.transcriber import Transcriber
+from hyperconformer.models.config import LanguageModelConfig
+from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.wer_files import read_results, read_trial
+
+
+def parsed(*arguments: str) -> Settings:
+    """Settings of a command line."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return Settings.of(parser.parse_args(["model", "--data_folder", "data", "--splits", "dev", *arguments]))
+
+
+@pytest.fixture(scope="module")
+def tiny_lm(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a language model's folder with random weights that shares the tiny bundle's tokens."""
+    _, tokenizer = load_bundle(tiny_bundle)
+    torch.manual_seed(1)
+    model = LanguageModel(LanguageModelConfig(output_neurons=30, d_model=16, nhead=2, d_ffn=32, num_layers=1))
+    folder = tmp_path_factory.mktemp("tiny_lm") / "model"
+    return save_language_model(folder, model, tokenizer, metrics={}, card="# Tiny\n")
+
+
+def test_names_are_those_of_the_searches() -> None:
+    assert set(settings.DECODES) == set(SEARCHES) == set(sweep.UNHEARD)
+    assert list(settings.OPTION_HELP) == list(settings.OPTIONS)
+
+
+def test_every_search_option_is_a_flag() -> None:
+    flags = ["--beam_size", "20", "--nbest", "5", "--length_normalization", "--eos_threshold", "1.5"]
+    assert parsed(*flags).combinations() == [
+        SearchOptions(beam_size=20, nbest=5, length_normalization=True, eos_threshold=1.5)
+    ]
+    assert parsed("--sweep", "beam_size=1,5", "--sweep", "temperature=1,2").combinations() == [
+        SearchOptions(beam_size=beam, temperature=temperature)
+        for beam, temperature in product((1, 5), (1, 2))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--lm_weight", "0.5"], "--lm_weight needs --lm"),
+        (["--sweep", "ngram_weight=0,1"], "--ngram_weight needs --ngram"),
+        (["--hotwords", "words.txt"], "--hotwords says nothing without --hotword_bonus"),
+        (["--nbest", "11"], "nbest 11 is more than beam_size 10"),
+        (["--ctc_weight", "2"], "ctc_weight must lie between 0 and 1"),
+        (["--sweep", "beam=1"], "NAME is one of beam_size, "),
+        (["--sweep", "beam_size=1.5"], "beam_size takes numbers"),
+        (["--sweep", "ctc_weight"], "ctc_weight takes numbers"),
+        (["--sweep", "ctc_weight=nan"], "ctc_weight takes numbers"),
+        (["--sweep", "ctc_weight=1,1"], "a value twice"),
+        (["--sweep", "ctc_weight=1,2"], "ctc_weight must lie between 0 and 1"),
+        (["--sweep", "ctc_weight=1", "--ctc_weight", "1"], "is given and swept"),
+        (["--sweep", "ctc_weight=1", "--output_dir", "out"], "leave out --nbest"),
+        (["--decode", "joint", "joint"], "names joint twice"),
+        (["--batch_seconds", "nan"], "must be greater than 0"),
+        (["--precision", "fp16"], "fp16 needs a GPU"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(flags: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        parsed(*flags)
+    assert "\n" not in str(raised.value)
+
+
+def test_splits_are_read_from_both_layouts(tiny_librispeech, tmp_path: Path) -> None:
+    folder = tiny_librispeech()
+    direct = read_splits(folder, ["test-tiny", "train-tiny"])
+    assert direct["train-tiny"] == scan_split(folder, "train-tiny")
+    prepare_librispeech(folder, ["test-tiny", "train-tiny"], tmp_path, progress=False)
+    assert read_splits(tmp_path, ["test-tiny", "train-tiny"]) == direct
+    assert read_splits(folder, ["train-tiny"], limit=2)["train-tiny"] == direct["train-tiny"][:2]
+    # Paths of a manifest may begin at its folder.
+    manifest = folder / "test-tiny.csv"
+    manifest.write_text((tmp_path / "test-tiny.csv").read_text().replace(f"{folder}/", ""))
+    assert read_splits(folder, ["test-tiny"]) == {"test-tiny": direct["test-tiny"]}
+
+
+def test_it_hears_what_the_transcriber_hears(tiny_bundle: Path, tiny_librispeech, tmp_path: Path) -> None:
+    folder, transcriber = tiny_librispeech(), Transcriber.load(tiny_bundle)
+    decode = ["--decode", "greedy", "prefix", "rescore", "joint", "--nbest", "2", "--word_timestamps"]
+    given = [str(tiny_bundle), "--data_folder", str(folder), "--splits", "test-tiny", "train-tiny"]
+    assert main(["evaluate", *given, *decode, "--output_dir", str(tmp_path / "out")]) == 0
+    for utterance in scan_split(folder, "train-tiny"):
+        heard = transcriber.transcribe(utterance.path)
+        row = lines(tmp_path / "out" / "wer_train-tiny_greedy.jsonl")[utterance.id]
+        assert row["hypothesis"] == heard.text and row["reference"] == utterance.words
+        assert row["score"] == pytest.approx(heard.hypothesis.score, abs=1e-3)
+        assert row["seconds"] == heard.seconds
+    for search in ("greedy", "prefix", "rescore", "joint"):
+        path = tmp_path / "out" / f"wer_train-tiny_{search}.txt"
+        assert read_trial(path).search == search and len(read_results(path).utterances) == 6
+        for row in lines(path.with_suffix(".jsonl")).values():
+            assert [word["word"] for word in row["words"]] == row["hypothesis"].split()
+            times = [time for word in row["words"] for time in (word["start"], word["end"])]
+            assert times == sorted(times) and all(0 <= time <= row["seconds"] for time in times)
+            if search != "greedy":
+                assert row["nbest"][0] == {
+                    "text": row["hypothesis"],
+                    **{k: row[k] for k in ("score", "parts")},
+                }
+                assert row["nbest"][0]["score"] >= row["nbest"][1]["score"]
+    summary = json.loads((tmp_path / "out" / "evaluate.json").read_text())
+    assert summary["splits"]["test-tiny"]["joint"]["utterances"] == 2
+
+
+def lines(path: Path) -> dict[str, dict]:
+    """Rows of a file of results, by id."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    return {row["id"]: row for row in rows}
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_goes_on(
+    tiny_bundle: Path, tiny_librispeech, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_librispeech()
+    broken = scan_split(folder, "train-tiny")[2]
+    Path(broken.path).write_bytes(b"fLaC")
+    given = ["evaluate", str(tiny_bundle), "--data_folder", str(folder), "--splits", "train-tiny"]
+    record = tmp_path / "RESULTS.md"
+    assert main([*given, "--output_dir", str(tmp_path / "out"), "--record", str(record)]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("error: ") == 1 and broken.path in said.err
+    assert "train-tiny: 1 of 6 utterances cannot be read and do not count" in said.out
+    assert broken.id not in lines(tmp_path / "out" / "wer_train-tiny_greedy.jsonl")
+    assert record.read_text().splitlines()[-1].startswith(f"| {tiny_bundle} | train-tiny | greedy | ")
+    for utterance in scan_split(folder, "train-tiny", measure=lambda path: 1.0):
+        Path(utterance.path).unlink(missing_ok=True)
+        Path(utterance.path).write_bytes(b"")
+    assert main(given) == 2
+    assert "no audio of split 'train-tiny' can be read" in capsys.readouterr().err
+
+
+def test_results_of_a_run_are_not_mixed_with_others(
+    tiny_bundle: Path, tiny_librispeech, tmp_path: Path
+) -> None:
+    folder = tiny_librispeech()
+    given = ["evaluate", str(tiny_bundle), "--data_folder", str(folder), "--splits", "test-tiny"]
+    assert main([*given, "--output_dir", str(tmp_path)]) == 0
+    assert main([*given, "--output_dir", str(tmp_path)]) == 0
+    for suffix in ("txt", "jsonl"):
+        (tmp_path / f"wer_test-tiny_greedy.{suffix}").rename(tmp_path / f"wer_test-tiny.{suffix}")
+    assert main([*given, "--output_dir", str(tmp_path)]) == 2
+
+
+def sweep_rows(table: str) -> dict[tuple[str, ...], float]:
+    """WER by search and values."""
+    rows = [line.split() for line in table.splitlines() if line.startswith(("rescore", "joint", "greedy"))]
+    return {tuple(row[:-7]): float(row[-7]) for row in rows}
+
+
+def test_a_sweep_finds_what_single_tests_find(
+    tiny_bundle: Path, tiny_lm: Path, tiny_librispeech, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_librispeech()
+    given = [
+        "evaluate",
+        str(tiny_bundle),
+        "--data_folder",
+        str(folder),
+        "--splits",
+        "train-tiny",
+        "test-tiny",
+    ]
+    given += ["--lm", str(tiny_lm), "--beam_size", "4"]
+    values = ["--sweep", "lm_weight=0,0.5,3", "--sweep", "ctc_weight=0.1,0.9"]
+    assert main([*given, "--decode", "greedy", "rescore", "joint", *values]) == 0
+    said = capsys.readouterr().out
+    found = sweep_rows(said)
+    assert len(found) == 13 and ("greedy", "-", "-") in found
+    assert list(found.values()) == sorted(found.values())
+    assert said.splitlines()[-1].startswith("best: --decode ")
+    for search, lm, ctc in (("rescore", "3.0", "0.1"), ("rescore", "0.5", "0.9"), ("joint", "0.5", "0.1")):
+        flags = ["--decode", search, "--lm_weight", lm, "--ctc_weight", ctc, "--output_dir", str(tmp_path)]
+        assert main([*given, *flags]) == 0
+        results = [
+            read_results(tmp_path / f"wer_{split}_{search}.txt") for split in ("train-tiny", "test-tiny")
+        ]
+        edits = sum(result.counts.edits for result in results)
+        words = sum(result.counts.reference_words for result in results)
+        assert found[search, lm, ctc] == pytest.approx(100 * edits / words, abs=0.01)
+
+
+def test_rescoring_again_is_exact(tiny_bundle: Path, tiny_lm: Path, tiny_librispeech) -> None:
+    corpus = read_splits(tiny_librispeech(), ["train-tiny"])
+    given = Settings(
+        str(tiny_bundle), "", ("train-tiny",), progress=False, lm=str(tiny_lm), given={"lm_weight": 1}
+    )
+    tried = [
+        SearchOptions(beam_size=5, lm_weight=lm, ctc_weight=ctc, length_normalization=per_token)
+        for lm, ctc, per_token in product((0.0, 0.7), (0.2, 1.0), (False, True))
+    ]
+    [asked] = sweep.searches("rescore", tried)
+    again = gather(given, corpus, [asked])["train-tiny"]
+    alone = gather(given, corpus, [Asked("rescore", options) for options in tried])["train-tiny"]
+    for ours, truth in zip(again.answers, alone.answers, strict=True):
+        for name, answer in truth.items():
+            assert ours[name].text == answer.text
+            assert ours[name].nbest[0].score == pytest.approx(answer.nbest[0].score)
+
+
+def task(bundle: Path, paths: Sequence[str]) -> Task:
+    """One file a batch, decoded greedily."""
+    plan = [[file] for file in range(len(paths))]
+    return Task(str(bundle), tuple(paths), plan, (Asked("greedy", SearchOptions()),))
+
+
+def test_jobs_find_what_one_finds(tiny_bundle: Path, tiny_librispeech) -> None:
+    paths = [utterance.path for utterance in scan_split(tiny_librispeech(), "train-tiny")] + ["no/such.flac"]
+    (_, *alone), (_, *shared) = (list(jobs.run_jobs(task(tiny_bundle, paths), count)) for count in (1, 2))
+    shared.sort(key=lambda done: done.number)
+    assert [done.number for done in shared] == list(range(7))
+    for ours, truth in zip(shared, alone, strict=True):
+        assert ours.seconds == truth.seconds and ours.faults == truth.faults
+        for file in truth.seconds:
+            (one,), (other,) = ours.answers[0][file].nbest, truth.answers[0][file].nbest
+            assert one.text == other.text and one.score == pytest.approx(other.score, abs=1e-4)
+    assert shared[-1].faults.keys() == {6}
+
+
+def test_a_killed_job_is_an_error(tiny_bundle: Path, tiny_librispeech) -> None:
+    paths = [scan_split(tiny_librispeech(), "train-tiny")[0].path] * 400
+    running = jobs.run_jobs(task(tiny_bundle, paths), 2)
+    assert next(running) is None
+    children = multiprocessing.active_children()
+    assert len(children) == 2
+    assert children[0].pid is not None
+    os.kill(children[0].pid, signal.SIGKILL)
+    with pytest.raises(InputError, match=r"a job was killed by signal 9 \(out of memory\?\)"):
+        list(running)
+    assert not any(child.is_alive() for child in children)
+
+
+def test_a_fault_of_a_job_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a folder"):
+        list(jobs.run_jobs(task(tmp_path / "none", ["a.flac"]), 2))

@@ -1,0 +1,106 @@
+"""Files come as padded batches, in the order of the plan, whatever is wrong with some of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperconformer.audio import read_audio
+from hyperconformer.inference import reading
+from hyperconformer.inference.clock import Clock
+from hyperconformer.inference.encoding import encode_files, set_precision
+from hyperconformer.inference.reading import plan_batches, read_batches
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.config import ModelConfig
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[str]:
+    """Five clips of noise, the second of them cut short."""
+    generator = np.random.default_rng(0)
+    paths = [str(tmp_path / f"{index}.flac") for index in range(5)]
+    for index, path in enumerate(paths):
+        soundfile.write(path, 0.1 * generator.standard_normal(4000 * (index + 1)), samplerate=16_000)
+    Path(paths[1]).write_bytes(b"fLaC")
+    return paths
+
+
+@given(
+    seconds=st.lists(st.floats(0, 40), max_size=30),
+    most_seconds=st.floats(0.1, 100),
+)
+def test_a_plan_holds_every_file_once_and_keeps_to_its_size(
+    seconds: list[float], most_seconds: float
+) -> None:
+    plan = plan_batches(seconds, most_seconds)
+    assert sorted(file for batch in plan for file in batch) == list(range(len(seconds)))
+    assert [seconds[file] for batch in plan for file in batch] == sorted(seconds, reverse=True)
+    for batch in plan:
+        assert len(batch) == 1 or seconds[batch[0]] * len(batch) <= most_seconds
+
+
+def test_batches_hold_what_the_files_hold(recordings: list[str]) -> None:
+    plan = [[4, 1], [1], [3, 2, 0]]
+    batches = list(read_batches(recordings, plan, ahead=0))
+    assert [batch.number for batch in batches] == [0, 1, 2]
+    assert [batch.files for batch in batches] == [(4,), (), (3, 2, 0)]
+    assert [list(batch.faults) for batch in batches] == [[1], [1], []]
+    for batch in batches:
+        for file, samples, length in zip(batch.files, batch.samples_bs, batch.lengths_b, strict=True):
+            assert np.array_equal(samples[:length].numpy(), read_audio(recordings[file]))
+            assert not samples[length:].any()
+    assert batches[2].seconds == [1.0, 0.75, 0.25]
+
+
+def test_batches_are_taken_as_there_is_room(recordings: list[str]) -> None:
+    asked = []
+
+    def numbers():
+        for number in (2, 0, 1):
+            asked.append(number)
+            yield number
+
+    batches = read_batches(recordings, [[0], [2], [3]], numbers(), ahead=1)
+    assert next(batches).number == 2
+    assert asked == [2, 0, 1]
+    batches.close()
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_audio(
+    recordings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(reading, "read_audio", fail)
+    with pytest.raises(MemoryError):
+        list(read_batches(recordings, [[0]]))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_neighbours_in_a_batch_are_not_heard(recordings: list[str], precision: str) -> None:
+    torch.manual_seed(0)
+    model = set_precision(ASR(ModelConfig(output_neurons=12, d_model=16, nhead=2)).eval(), precision)
+    clock = Clock()
+    [together] = encode_files(model, recordings, [[4, 3, 0]], clock=clock)
+    alone = [heard for heard in encode_files(model, recordings, [[4], [3], [0]], clock=clock)]
+    assert {"wait", "encode"} == set(clock.take())
+    assert together.memory_btd.dtype == torch.float32
+    for row, heard in enumerate(alone):
+        frames = int(together.lengths_b[row])
+        assert frames == int(heard.lengths_b[0])
+        tolerance = {"rtol": 0, "atol": 1e-4 if precision == "fp32" else 0.1}
+        torch.testing.assert_close(together.memory_btd[row, :frames], heard.memory_btd[0], **tolerance)
+
+
+def test_less_precision_stays_near(recordings: list[str]) -> None:
+    torch.manual_seed(0)
+    model = ASR(ModelConfig(output_neurons=12, d_model=16, nhead=2)).eval()
+    [exact] = encode_files(model, recordings, [[4]], clock=Clock())
+    [near] = encode_files(set_precision(model, "bf16"), recordings, [[4]], clock=Clock())
+    error = (near.memory_btd - exact.memory_btd).norm() / exact.memory_btd.norm()
+    assert 0 < error < 0.2
