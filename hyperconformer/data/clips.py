@@ -225,3 +225,32 @@ def _write(target: Path, samples: npt.NDArray[np.float32]) -> None:
         raise OSError(number, os.strerror(number), str(target)) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def decoded_seconds(path: str | Path) -> float:
+    """Read the duration of a recording, having decoded it all.
+
+    Parameters
+    ----------
+    path : str or Path
+        A wav, flac, ogg, opus or mp3 file.
+
+    Returns
+    -------
+    float
+        Duration in seconds, as the header has it.
+
+    Raises
+    ------
+    InputError
+        Where :func:`read_audio` or :func:`audio_seconds` would.
+
+    Examples
+    --------
+    >>> decoded_seconds("no/such.flac")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: audio file 'no/such.flac' does not exist: check the path
+    """
+    read_audio(path)
+    return audio_seconds(path)

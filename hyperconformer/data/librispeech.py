@@ -18,7 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hyperconformer.audio import audio_seconds, decoded_seconds
+from hyperconformer.audio import audio_seconds
+from hyperconformer.data.clips import decoded_seconds
 from hyperconformer.data.manifest import write_manifest
 from hyperconformer.errors import InputError
 from hyperconformer.types import Utterance

@@ -1,14 +1,10 @@
 """CTC greedy decoding: the best label of each frame, repeats and blanks removed."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyperconformer.constants import BLANK
-from hyperconformer.nn.masks import padding_mask
 from hyperconformer.types import Hypothesis
-
-CPU_ROWS = 64
-"""Frames whose logits stay in the cache of a CPU's core while they are looked through."""
 
 
 def ctc_greedy(log_probs_btv: Tensor, padding: Tensor | None = None) -> list[Hypothesis]:
@@ -38,54 +34,28 @@ def ctc_greedy(log_probs_btv: Tensor, padding: Tensor | None = None) -> list[Hyp
     (3, 3, 4)
     """
     best_bt, labels_bt = log_probs_btv.max(dim=-1)
-    return _collapsed(best_bt, labels_bt, padding)
+    return collapse(best_bt, labels_bt, padding)
 
 
-@torch.no_grad()
-def greedy_search(head: nn.Module, memory_btd: Tensor, lengths_b: Tensor) -> list[Hypothesis]:
-    """Follow the most probable path from encoder output, without all log-probabilities of all frames.
-
-    Padding is not looked at, and of each frame's logits only the greatest and their sum is kept.
+def collapse(best_bt: Tensor, labels_bt: Tensor, padding: Tensor | None) -> list[Hypothesis]:
+    """Take repeats and blanks out of paths.
 
     Parameters
     ----------
-    head : Module
-        Frames (N, D) to logits (N, V).
-    memory_btd : Tensor, shape (B, T, D)
-        Encoder output.
-    lengths_b : Tensor, shape (B,), long
-        Its valid frames.
+    best_bt : Tensor, shape (B, T)
+        Log-probability of each frame's label.
+    labels_bt : Tensor, shape (B, T), long
+    padding : Tensor, shape (B, T), bool, or None
 
     Returns
     -------
     list of Hypothesis
-        As :func:`ctc_greedy` gives them.
 
     Examples
     --------
-    >>> memory_btd = torch.eye(5)[torch.tensor([[0, 3, 3, 0, 3, 4]])]
-    >>> greedy_search(nn.Identity(), memory_btd, torch.tensor([6]))[0].tokens
-    (3, 3, 4)
+    >>> collapse(torch.zeros(1, 4), torch.tensor([[3, 3, 0, 3]]), None)[0].tokens
+    (3, 3)
     """
-    padding = padding_mask(lengths_b, memory_btd.shape[1])
-    frames_nd = memory_btd[~padding]
-    found = [_best(head(rows)) for rows in frames_nd.split(CPU_ROWS if frames_nd.is_cpu else 2**16)]
-    best_bt = memory_btd.new_zeros(padding.shape, dtype=torch.float32)
-    labels_bt = torch.full_like(best_bt, BLANK, dtype=torch.long)
-    if found:
-        best_bt[~padding], labels_bt[~padding] = (torch.cat(column) for column in zip(*found, strict=True))
-    return _collapsed(best_bt, labels_bt, padding)
-
-
-def _best(logits_nv: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability and label of each frame's best; the logits are overwritten."""
-    logits_nv = logits_nv.float()
-    best_n, labels_n = logits_nv.max(dim=-1)
-    return -logits_nv.sub_(best_n.unsqueeze(1)).exp_().sum(dim=-1).log_(), labels_n
-
-
-def _collapsed(best_bt: Tensor, labels_bt: Tensor, padding: Tensor | None) -> list[Hypothesis]:
-    """Paths to hypotheses."""
     if padding is not None:
         labels_bt = labels_bt.masked_fill(padding, BLANK)
         best_bt = best_bt.masked_fill(padding, 0.0)

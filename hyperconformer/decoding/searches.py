@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hyperconformer.decoding.fusion import Fusion, NGramFusion
-from hyperconformer.decoding.greedy import greedy_search
+from hyperconformer.decoding.greedy_logits import greedy_search
 from hyperconformer.decoding.hotwords import Hotwords
 from hyperconformer.decoding.joint_beam import JointSearch
 from hyperconformer.decoding.ngram_tokens import NGramTokens

@@ -17,6 +17,8 @@ from hyperconformer.evaluate.work import Worker
 
 READY, FINISHED, FAULT, CRASH = "ready", "finished", "fault", "crash"
 GRACE_SECONDS = 5.0
+PATIENCE_SECONDS = 600.0
+"""How long a job waits for the others to load their models, should nobody be left to end it."""
 
 Message = tuple[str, str] | Done
 
@@ -76,7 +78,7 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
     context = multiprocessing.get_context("spawn")
     counter, threads = context.Value("q", 0), max(1, torch.get_num_threads() // jobs)
     # They begin together, so that the time of decoding can be told from that of loading.
-    loaded = context.Barrier(jobs)
+    loaded = context.Barrier(jobs, timeout=PATIENCE_SECONDS)
     processes: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(jobs):

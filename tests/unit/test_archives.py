@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hyperconformer.audio import decoded_seconds
 from hyperconformer.data import archives, download
 from hyperconformer.data.archives import ARCHIVES, Archive, fetch_split, unpack
+from hyperconformer.data.clips import decoded_seconds
 from hyperconformer.data.librispeech import scan_split
 from hyperconformer.errors import InputError
 from tests.http_server import Manners, serving

@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from hyperconformer.decoding.greedy import CPU_ROWS, ctc_greedy, greedy_search
+from hyperconformer.decoding.greedy import ctc_greedy
+from hyperconformer.decoding.greedy_logits import CPU_ROWS, greedy_search
 from hyperconformer.nn.masks import padding_mask
 
 

@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperconformer.audio import decoded_seconds
+from hyperconformer.data.clips import decoded_seconds
 from hyperconformer.data.librispeech import (
     hold_out,
     parse_transcript_line,
