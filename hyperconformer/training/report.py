@@ -61,11 +61,19 @@ def run_metrics(
     }
 
 
+HEEDED = {
+    "greedy": (),
+    "prefix": ("beam_size",),
+    "rescore": ("beam_size", "ctc_weight_decode", "length_normalization"),
+    "joint": ("beam_size", "ctc_weight_decode", "length_normalization"),
+}
+"""The settings that each search heeds."""
+
+
 def _dials(settings: Settings, search: str) -> dict[str, Any]:
-    """The settings that a search heeds."""
-    known = ("beam_size", "ctc_weight_decode", "length_normalization", "lm_weight")
-    dials = () if search == "greedy" else known
-    return {dial: getattr(settings, dial) for dial in dials}
+    """What a search's result depends on."""
+    asked = ("language_model", "lm_weight") if settings.lm_weight and search != "greedy" else ()
+    return {dial: getattr(settings, dial) for dial in (*HEEDED[search], *asked)}
 
 
 def model_card(metrics: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from hyperconformer.data.pipeline import Loader, SpeechDataset, make_loader
 from hyperconformer.data.sampler import BatchSampler, Share
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
-from hyperconformer.features import FeatureStatistics
+from hyperconformer.feature_statistics import FeatureStatistics
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.training import distributed

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperconformer.data.mini import MiniCorpus, prepare_mini
-from hyperconformer.features import FeatureStatistics
+from hyperconformer.feature_statistics import FeatureStatistics
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperconformer.features import FeatureStatistics, LogMel, Normalizer, frames_of
+from hyperconformer.feature_statistics import FeatureStatistics
+from hyperconformer.features import LogMel, Normalizer, frames_of
 
 LOG_MEL = {n_fft: LogMel(n_fft=n_fft) for n_fft in (400, 512)}
 UTTERANCE = st.tuples(st.integers(0, 2000), st.sampled_from([0.0, 1e-6, 1e-3, 1.0]))

@@ -55,7 +55,7 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"seed": True}, "--seed must be a whole number, got True"),
         ({"lr": "fast"}, "--lr must be a number"),
         ({"speeds": [1.5]}, "--speeds must be a list such as .*, each item a whole number"),
-        ({"decode": ["beam"]}, "each item one of greedy, joint"),
+        ({"decode": ["beam"]}, "each item one of greedy, prefix, rescore, joint"),
         ({"corpus": "ted"}, "--corpus must be one of librispeech, mini, manifests"),
         ({"data_folder": 3}, "--data_folder must be a text or null"),
         ({"mixer_options": 3}, "--mixer_options must be a mapping"),
