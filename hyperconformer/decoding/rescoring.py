@@ -247,12 +247,39 @@ def rescore(
         scored = []
         for column, hypothesis in enumerate(found):
             parts = {**hypothesis.parts, **{name: scores[row][column] for name, scores in further.items()}}
-            score = weighted(parts, options)
-            if options.length_normalization:
-                score /= len(hypothesis.tokens) + 1
-            scored.append(Hypothesis(hypothesis.tokens, score, parts))
-        ranked.append(sorted(scored, key=lambda hypothesis: -hypothesis.score)[: options.nbest])
+            scored.append(Hypothesis(hypothesis.tokens, hypothesis.score, parts))
+        ranked.append(rank(scored, options)[: options.nbest])
     return ranked
+
+
+def rank(found: Sequence[Hypothesis], options: SearchOptions) -> list[Hypothesis]:
+    """Sort hypotheses by their parts: those of a search again by other weights, without a search.
+
+    Parameters
+    ----------
+    found : sequence of Hypothesis
+        With every part that has a weight in ``options``; their scores are not looked at.
+    options : SearchOptions
+        For an exact result they differ from those of the search in ``ctc_weight``, ``lm_weight`` and
+        ``length_normalization`` at most: what has no part in finding hypotheses.
+
+    Returns
+    -------
+    list of Hypothesis
+        All, best first; of equals the one that was ahead before.
+
+    Examples
+    --------
+    >>> one = Hypothesis((5,), -1.0, {"attention": -1.0, "ctc": -1.0, "lm": -9.0})
+    >>> two = Hypothesis((6,), -2.0, {"attention": -2.0, "ctc": -2.0, "lm": -3.0})
+    >>> [(best.tokens, best.score) for best in rank([one, two], SearchOptions(lm_weight=0.5))]
+    [((6,), -3.5), ((5,), -5.5)]
+    """
+    ranked = []
+    for each in found:
+        symbols = len(each.tokens) + 1 if options.length_normalization else 1
+        ranked.append(Hypothesis(each.tokens, weighted(each.parts, options) / symbols, each.parts))
+    return sorted(ranked, key=lambda hypothesis: -hypothesis.score)
 
 
 def weighted(parts: Mapping[str, float], options: SearchOptions) -> float:

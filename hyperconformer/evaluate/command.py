@@ -26,6 +26,9 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--sweep", {"action": "append", "default": [], "metavar": "NAME=V,V,...",
                  "help": "try values of a search option, with those of every other --sweep"}),
     ("--word_timestamps", {"action": "store_true", "help": "write when each word is spoken"}),
+    ("--fit_calibration", {"action": "store_true",
+                           "help": "learn from these splits what confidences are worth: calibration.json"}),
+    ("--calibration", {"metavar": "FILE", "help": "calibration.json, applied to confidences"}),
     ("--device", {"default": "cpu", "help": "cpu (default) or cuda"}),
     ("--precision", {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
                      "help": "of the encoder (fp32); fp16 needs a GPU"}),
@@ -56,10 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model folder that training wrote")
     for flag, settings in FLAGS:
         parser.add_argument(flag, **settings)
-    group = parser.add_argument_group("search options")
+    group = parser.add_argument_group(
+        "search options", "rescore and joint begin with those that the model was tested with in its training"
+    )
     for name, option in OPTIONS.items():
         if isinstance(option.default, bool):
-            group.add_argument(f"--{name}", action="store_true", default=None, help=OPTION_HELP[name])
+            action = argparse.BooleanOptionalAction
+            group.add_argument(f"--{name}", action=action, help=OPTION_HELP[name])
             continue
 
         def value(text: str, name: str = name) -> Any:
@@ -81,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     Returns
     -------
     int
-        1 if some audio could not be read, else 0.
+        1 if some audio could not be decoded, else 0.
 
     Raises
     ------

@@ -1,14 +1,17 @@
 """From utterances to what every search says of them, with the time that it took."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tqdm import tqdm
 
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
+from hyperconformer.evaluate.calibrating import load_calibrations
 from hyperconformer.evaluate.jobs import run_jobs
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Answer, Asked, Done, Task
@@ -23,22 +26,23 @@ class Heard:
     Attributes
     ----------
     utterances : list of Utterance
-        Those whose audio could be read, in the order in which they were asked for.
+        Those that were decoded, in the order in which they were asked for.
     answers : list of dict of str to Answer
         For every variant of every search: by the utterance's id.
     seconds : dict of str to float
         Duration of each utterance, by id.
     faults : dict of str to str
-        Why audio could not be read, by id.
+        Why others were not, by id.
     times : dict of str to float
         Seconds by what they went to, as in :class:`~hyperconformer.evaluate.task.Done`, all jobs together.
-    jobs : int
+    span : (float, float)
+        When the first batch was begun and when the last one was done.
 
     Examples
     --------
-    >>> heard = Heard([], [{}], seconds={"a": 30.0, "b": 30.0}, times={"encode": 0.5, "wait": 0.1}, jobs=2)
-    >>> heard.rate("encode"), heard.rate("wait", "encode")
-    (240.0, 200.0)
+    >>> heard = Heard([], [{}], seconds={"a": 60.0}, times={"encode": 0.5, "0": 0.3}, span=(7.0, 7.4))
+    >>> heard.rate("encode"), heard.rate("encode", "0")
+    (240.0, 150.0)
     """
 
     utterances: list[Utterance]
@@ -46,7 +50,7 @@ class Heard:
     seconds: dict[str, float] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
-    jobs: int = 1
+    span: tuple[float, float] = (math.inf, -math.inf)
 
     def add(self, done: Done, of: Sequence[Utterance]) -> None:
         """Take a batch.
@@ -57,6 +61,7 @@ class Heard:
         of : sequence of Utterance
             Every file's.
         """
+        self.span = min(self.span[0], done.span[0]), max(self.span[1], done.span[1])
         self.seconds |= {of[file].id: seconds for file, seconds in done.seconds.items()}
         self.faults |= {of[file].id: fault for file, fault in done.faults.items()}
         for kind, seconds in done.times.items():
@@ -66,15 +71,22 @@ class Heard:
                 into |= {of[file].id: answer for file, answer in answers.items()}
 
     def rate(self, *kinds: str) -> float:
-        """Seconds of audio in a second that goes to these kinds of work, jobs working side by side."""
+        """Seconds of audio a second, were there no other kinds of work than these.
+
+        Each kind has the part of the time that went by which it has of all jobs' work: a job that had nothing
+        to do makes nothing faster.
+        """
+        all_work = sum(self.times.values())
         took = sum(self.times.get(kind, 0.0) for kind in kinds)
-        return round(self.jobs * sum(self.seconds.values()) / took, 1) if took else 0.0
+        if not took:
+            return 0.0
+        return round(sum(self.seconds.values()) / ((self.span[1] - self.span[0]) * took / all_work), 1)
 
 
 def gather(
     settings: Settings, corpus: Mapping[str, Sequence[Utterance]], asked: Sequence[Asked]
 ) -> dict[str, Heard]:
-    """Decode splits; audio that cannot be read is reported on standard error, and the rest goes on.
+    """Decode splits; audio that cannot be decoded is reported on standard error, and the rest goes on.
 
     Parameters
     ----------
@@ -87,12 +99,12 @@ def gather(
     Returns
     -------
     dict of str to Heard
-        By split.
+        By split; one of which no audio can be decoded has faults and no utterances.
 
     Raises
     ------
     InputError
-        If a model or the device cannot be used, a job dies, or no audio of a split can be read.
+        If a model or the device cannot be used, a job dies, or no audio at all can be decoded.
 
     Examples
     --------
@@ -105,7 +117,7 @@ def gather(
     task, split_of = _task(settings, corpus, asked)
     every = [utterance for utterances in corpus.values() for utterance in utterances]
     variants = sum(len(one.variants) for one in asked)
-    found = {split: Heard([], [{} for _ in range(variants)], jobs=settings.jobs) for split in corpus}
+    found = {split: Heard([], [{} for _ in range(variants)]) for split in corpus}
     begun = ready = time.perf_counter()
     hidden = None if settings.progress else True
     with tqdm(total=len(every), unit="utterance", desc="decoded", disable=hidden) as bar:
@@ -121,9 +133,15 @@ def gather(
     for split, heard in found.items():
         heard.utterances = [utterance for utterance in corpus[split] if utterance.id in heard.seconds]
         if not heard.utterances:
-            raise InputError(f"no audio of split {split!r} can be read: copy it again")
+            print(f"error: {_silent(split)}", file=sys.stderr)
+    if not any(heard.utterances for heard in found.values()):
+        raise InputError(_silent(*found))
     _say(found, settings, ready - begun, took)
     return found
+
+
+def _silent(*splits: str) -> str:
+    return f"no audio of split {', '.join(map(repr, splits))} can be decoded: copy it again"
 
 
 def _task(
@@ -138,6 +156,9 @@ def _task(
         plan += [[len(paths) + file for file in batch] for batch in own]
         split_of += [split] * len(own)
         paths += [utterance.path for utterance in utterances]
+    calibrations = (
+        load_calibrations(Path(settings.calibration), settings.decode) if settings.calibration else {}
+    )
     task = Task(
         settings.model,
         tuple(paths),
@@ -149,6 +170,7 @@ def _task(
         device=settings.device,
         precision=settings.precision,
         word_timestamps=settings.word_timestamps,
+        calibrations=calibrations,
     )
     return task, split_of
 
@@ -164,4 +186,4 @@ def _say(found: Mapping[str, Heard], settings: Settings, loading: float, decodin
     for split, heard in found.items():
         if heard.faults:
             whole = len(heard.faults) + len(heard.utterances)
-            print(f"{split}: {len(heard.faults)} of {whole} utterances cannot be read and do not count")
+            print(f"{split}: {len(heard.faults)} of {whole} utterances cannot be decoded and do not count")

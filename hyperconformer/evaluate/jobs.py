@@ -3,8 +3,8 @@
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -15,10 +15,8 @@ from hyperconformer.errors import InputError
 from hyperconformer.evaluate.task import Done, Task
 from hyperconformer.evaluate.work import Worker
 
-READY, FINISHED, FAULT, CRASH = "ready", "finished", "fault", "crash"
+READY, GO, FINISHED, FAULT, CRASH = "ready", "go", "finished", "fault", "crash"
 GRACE_SECONDS = 5.0
-PATIENCE_SECONDS = 600.0
-"""How long a job waits for the others to load their models, should nobody be left to end it."""
 
 Message = tuple[str, str] | Done
 
@@ -70,6 +68,7 @@ def run_jobs(task: Task, jobs: int) -> Iterator[Done | None]:
                     silent -= 1
                     if silent == 0:
                         yield None
+                        _send_off(processes)
 
 
 @contextmanager
@@ -77,19 +76,15 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
     """Processes at work, by the pipe that they speak through; none outlives the block."""
     context = multiprocessing.get_context("spawn")
     counter, threads = context.Value("q", 0), max(1, torch.get_num_threads() // jobs)
-    # They begin together, so that the time of decoding can be told from that of loading.
-    loaded = context.Barrier(jobs, timeout=PATIENCE_SECONDS)
     processes: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(jobs):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(
-                target=_child, args=(task, threads, counter, loaded, sender), daemon=True
-            )
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_child, args=(task, threads, counter, theirs), daemon=True)
             process.start()
-            # Only the child's end is left, so that its death is heard.
-            sender.close()
-            processes[receiver] = process
+            # Only the child has its end, and only this process the other: each hears of the other's death.
+            theirs.close()
+            processes[ours] = process
         yield processes
     finally:
         for started in processes.values():
@@ -100,11 +95,19 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
             started.join()
 
 
+def _send_off(pipes: Iterable[Connection]) -> None:
+    """Let all begin together, so that the time of decoding can be told from that of loading."""
+    for pipe in pipes:
+        # Of one that has died meanwhile its silence tells.
+        with suppress(ConnectionError):
+            pipe.send(GO)
+
+
 def _received(pipe: Connection, process: BaseProcess) -> Message:
     """What a process says, if that is no fault."""
     try:
         message: Message = pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         process.join()
         status = process.exitcode or 0
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
@@ -118,25 +121,32 @@ def _received(pipe: Connection, process: BaseProcess) -> Message:
     return message
 
 
-def _child(task: Task, threads: int, counter: Any, loaded: Any, pipe: Connection) -> None:
-    """A process: takes batches by their number until there are none."""
+def _child(task: Task, threads: int, counter: Any, pipe: Connection) -> None:
+    """A process: takes batches by their number until there are none, or nobody listens any more."""
     # At the keyboard Ctrl-C reaches everyone, and one answer to it is enough.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(ConnectionError):
+        for message in _messages(task, threads, counter, pipe):
+            pipe.send(message)
+
+
+def _messages(task: Task, threads: int, counter: Any, pipe: Connection) -> Iterator[Message]:
+    """All that a process has to say."""
     try:
         torch.set_num_threads(threads)
         worker = Worker(task)
-        pipe.send((READY, ""))
-        loaded.wait()
-        for done in worker.work(_numbers(counter, len(task.plan))):
-            pipe.send(done)
-        pipe.send((FINISHED, ""))
-    except BrokenPipeError:
-        # Nobody listens any more.
-        return
+        yield READY, ""
+        try:
+            pipe.recv()
+        except (EOFError, ConnectionError):
+            # Whoever started it is dead.
+            return
+        yield from worker.work(_numbers(counter, len(task.plan)))
+        yield FINISHED, ""
     except InputError as error:
-        pipe.send((FAULT, str(error)))
+        yield FAULT, str(error)
     except Exception:
-        pipe.send((CRASH, traceback.format_exc()))
+        yield CRASH, traceback.format_exc()
 
 
 def _numbers(counter: Any, count: int) -> Iterator[int]:

@@ -78,18 +78,18 @@ def test_row(found: Mapping[str, Any], split: str, search: str) -> list[str]:
     >>> result |= {"insertions": 0, "encode_x": 400.0, "search_x": 31.0, "total_x": 28.8, "jobs": 2}
     >>> found = {"model": "results/mini/7775/model", "splits": {"test": {"joint": result}}}
     >>> found |= {"command": "hyperconformer evaluate", "commit": "", "hardware": "a CPU", "threads": "2"}
-    >>> found |= {"date": "2026-01-31 12:00 UTC", "given": {"beam_size": 66}}
+    >>> found |= {"date": "2026-01-31 12:00 UTC", "dials": {"joint": {"beam_size": 66}}}
     >>> " | ".join(test_row(found, "test", "joint")[:7])
     'results/mini/7775/model | test | joint (beam_size 66) | 2.50 | 2.00 - 3.00 | 1 / 0 / 0 | 40'
     >>> " | ".join(test_row(found, "test", "joint")[7:])
     '400 | 31 | 29 | `hyperconformer evaluate` | unknown | a CPU, threads: 2, jobs: 2 | 2026-01-31'
     """
     result = found["splits"][split][search]
-    dials = ", ".join(f"{name} {value}" for name, value in found["given"].items() if name != "nbest")
+    dials = ", ".join(f"{name} {value}" for name, value in found["dials"][search].items() if name != "nbest")
     return [
         found["model"],
         split,
-        f"{search} ({dials})" if dials and search != "greedy" else search,
+        f"{search} ({dials})" if dials else search,
         f"{result['wer']:.2f}",
         f"{result['low']:.2f} - {result['high']:.2f}",
         " / ".join(str(result[kind]) for kind in ("substitutions", "deletions", "insertions")),

@@ -1,17 +1,22 @@
 """A test: every split by every search, scored, timed, and left behind in files."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.calibration import calibration_of, reliability_table
+from hyperconformer.calibration import calibration_of, judge, reliability_table
+from hyperconformer.decoding.confidence import Calibration, fit_calibration
 from hyperconformer.errors import InputError
+from hyperconformer.evaluate.calibrating import CALIBRATION, save_calibrations
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.record import record_test
 from hyperconformer.evaluate.settings import Settings
+from hyperconformer.evaluate.sweep import UNHEARD
 from hyperconformer.evaluate.task import Answer, Asked
+from hyperconformer.evaluate.trained import dials, spell
 from hyperconformer.provenance import environment
 from hyperconformer.scoring import report_row, score
 from hyperconformer.tables import check_file
@@ -37,7 +42,7 @@ def evaluate(settings: Settings) -> int:
     Returns
     -------
     int
-        1 if some audio could not be read, else 0.
+        1 if some audio could not be decoded, else 0.
 
     Raises
     ------
@@ -55,24 +60,31 @@ def evaluate(settings: Settings) -> int:
         check_file("--record", Path(settings.record))
     if settings.output_dir:
         check_output(Path(settings.output_dir), settings)
-    [options] = settings.combinations()
+    options = {decode: settings.combinations(decode)[0] for decode in settings.decode}
+    chosen = {decode: dials(options[decode], UNHEARD[decode]) for decode in settings.decode}
+    for decode in settings.decode:
+        print(spell(decode, chosen[decode]))
     corpus = read_splits(
         Path(settings.data_folder), settings.splits, limit=settings.limit, progress=settings.progress
     )
-    heard = gather(settings, corpus, [Asked(decode, options) for decode in settings.decode])
-    metrics = {split: _results(split, of_split, settings) for split, of_split in heard.items()}
+    heard = gather(settings, corpus, [Asked(*each) for each in options.items()])
+    metrics = {
+        split: _results(split, of_split, settings) for split, of_split in heard.items() if of_split.utterances
+    }
     print(closing_table(metrics, SPEED))
     found = {
         "model": settings.model,
         **environment(),
-        "options": asdict(options),
-        "given": {**_models(settings), **settings.given},
+        "options": {decode: asdict(of_search) for decode, of_search in options.items()},
+        "dials": {decode: _models(settings, decode) | chosen[decode] for decode in settings.decode},
         "splits": metrics,
     }
     if settings.output_dir:
         path = Path(settings.output_dir) / SUMMARY
         path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"-> {path.parent}")
+        if settings.fit_calibration:
+            save_calibrations(path.with_name(CALIBRATION), _fitted(settings.decode, heard))
     if settings.record:
         record_test(Path(settings.record), found)
     return 1 if any(of_split.faults for of_split in heard.values()) else 0
@@ -116,8 +128,10 @@ def _stem(trial: Trial) -> str:
     return f"wer_{trial.split}_{trial.search}"
 
 
-def _models(settings: Settings) -> dict[str, str]:
-    """What helps the searches."""
+def _models(settings: Settings, decode: str) -> dict[str, Any]:
+    """What helps a search."""
+    if decode == "greedy":
+        return {}
     named = {"lm": settings.lm, "ngram": settings.ngram, "hotwords": settings.hotwords}
     return {name: path for name, path in named.items() if path is not None}
 
@@ -145,6 +159,20 @@ def _results(split: str, heard: Heard, settings: Settings) -> dict[str, dict[str
             rows[decode]["calibration_error"] = judged.ece
             print(f"confidences of {split}, {decode}:\n{reliability_table(judged)}")
     return rows
+
+
+def _fitted(decodes: Sequence[str], heard: Mapping[str, Heard]) -> dict[str, Calibration]:
+    """What the confidences of each search are worth, by all splits."""
+    fitted = {}
+    for place, decode in enumerate(decodes):
+        judged: list[tuple[float, bool]] = []
+        for split, of_split in heard.items():
+            answers = of_split.answers[place]
+            report = score([(u, answers[u.id].text) for u in of_split.utterances], split)
+            for each in report.utterances:
+                judged += judge(each, answers[each.id].words or ())
+        fitted[decode] = fit_calibration([sure for sure, _ in judged], [right for _, right in judged])
+    return fitted
 
 
 def details(seconds: float, answer: Answer) -> dict[str, Any]:

@@ -5,10 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
+from hyperconformer.evaluate.trained import trained_options
 
 DECODES = ("greedy", "prefix", "rescore", "joint")
 """The keys of searches.SEARCHES, which would be slow to import here."""
@@ -55,7 +57,8 @@ class Settings:
         Processes.
     limit : int or None
         Utterances of each split.
-    word_timestamps : bool
+    word_timestamps, fit_calibration : bool
+    calibration : str or None
     output_dir, record : str or None
     progress : bool
         Show bars.
@@ -88,6 +91,8 @@ class Settings:
     jobs: int = 1
     limit: int | None = None
     word_timestamps: bool = False
+    fit_calibration: bool = False
+    calibration: str | None = None
     output_dir: str | None = None
     record: str | None = None
     progress: bool = True
@@ -114,7 +119,14 @@ class Settings:
                 "--sweep prints a table and nothing else: leave out --nbest, --word_timestamps, --output_dir "
                 "and --record"
             )
-        self.combinations()
+        if (self.fit_calibration or self.calibration) and not self.word_timestamps:
+            raise InputError("confidences are written with --word_timestamps: give that too")
+        if self.fit_calibration and not self.output_dir:
+            raise InputError("--fit_calibration needs --output_dir, for its file")
+        if self.fit_calibration and self.calibration:
+            raise InputError("--fit_calibration learns from plain confidences: leave out --calibration")
+        for decode in self.decode:
+            self.combinations(decode)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Settings":
@@ -138,11 +150,21 @@ class Settings:
         given = {name: values[name] for name in OPTIONS if values[name] is not None}
         same = {f.name: values[f.name] for f in fields(cls) if f.name in values and f.name != "sweep"}
         same |= {name: tuple(values[name]) for name in ("splits", "decode")}
-        sweep = dict(map(_swept, arguments.sweep))
+        swept = [_swept(text) for text in arguments.sweep]
+        names = [name for name, _ in swept]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"--sweep {twice[0]}=... is given twice: name all of its values in one")
+        sweep = dict(swept)
         return cls(given=given, sweep=sweep, progress=not arguments.noprogressbar, **same)
 
-    def combinations(self) -> list[SearchOptions]:
+    def combinations(self, decode: str = "") -> list[SearchOptions]:
         """Every combination of the swept options, beside those that were given; one without a sweep.
+
+        Parameters
+        ----------
+        decode : str
+            Search whose defaults are those that the model was tested with; of any other they are
+            :class:`~hyperconformer.decoding.options.SearchOptions`'s.
 
         Returns
         -------
@@ -159,9 +181,10 @@ class Settings:
         >>> [options.ctc_weight for options in settings.combinations()]
         [0.2, 0.4]
         """
+        trained = trained_options(Path(self.model), decode)
         try:
             return [
-                SearchOptions(**{**self.given, **dict(zip(self.sweep, values, strict=True))})
+                SearchOptions(**{**trained, **self.given, **dict(zip(self.sweep, values, strict=True))})
                 for values in product(*self.sweep.values())
             ]
         except ValueError as error:

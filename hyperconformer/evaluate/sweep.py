@@ -15,6 +15,7 @@ from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.settings import OPTIONS, Settings
 from hyperconformer.evaluate.task import Asked
+from hyperconformer.evaluate.trained import dials, spell
 from hyperconformer.scoring import report_row, score
 
 _JOINT_ONLY = {"min_decode_ratio", "max_decode_ratio", "eos_threshold"}
@@ -60,7 +61,7 @@ def sweep(settings: Settings) -> int:
     Returns
     -------
     int
-        1 if some audio could not be read, else 0.
+        1 if some audio could not be decoded, else 0.
 
     Raises
     ------
@@ -74,11 +75,15 @@ def sweep(settings: Settings) -> int:
         ...
     hyperconformer.errors.InputError: data_folder '/nowhere' does not exist or is no folder: point ...
     """
-    combinations = settings.combinations()
     corpus = read_splits(
         Path(settings.data_folder), settings.splits, limit=settings.limit, progress=settings.progress
     )
-    asked = [one for decode in settings.decode for one in searches(decode, combinations)]
+    asked = []
+    for decode in settings.decode:
+        combinations = settings.combinations(decode)
+        chosen = dials(combinations[0], UNHEARD[decode])
+        print(spell(decode, {name: value for name, value in chosen.items() if name not in settings.sweep}))
+        asked += searches(decode, combinations)
     heard = gather(settings, corpus, asked)
     tried = []
     for place, (decode, options) in enumerate((one.decode, each) for one in asked for each in one.variants):
@@ -132,7 +137,7 @@ def searches(decode: str, combinations: Sequence[SearchOptions]) -> list[Asked]:
 def _row(settings: Settings, heard: dict[str, Heard], place: int) -> dict[str, float]:
     """The WER of one combination over all splits."""
     pairs = [(u, one.answers[place][u.id].text) for one in heard.values() for u in one.utterances]
-    return report_row(score(pairs, " + ".join(settings.splits)))
+    return report_row(score(pairs, " + ".join(split for split, one in heard.items() if one.utterances)))
 
 
 def table(names: Sequence[str], tried: Sequence[Tried]) -> str:
@@ -192,9 +197,9 @@ def flags(settings: Settings, best: Tried) -> str:
     named = {"lm": settings.lm, "ngram": settings.ngram, "hotwords": settings.hotwords}
     chosen = {**settings.given, **best.values}
     given = {name: path for name, path in named.items() if path is not None} | chosen
+    switches = {True: "--", False: "--no-"}
     spelt = [
-        f"--{name}" if value is True else f"--{name} {value}"
+        f"{switches[value]}{name}" if isinstance(value, bool) else f"--{name} {value}"
         for name, value in given.items()
-        if value is not False
     ]
     return " ".join([f"--decode {best.decode}", *spelt])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hyperconformer.decoding.confidence import Calibration
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.types import Word
 
@@ -51,10 +52,10 @@ class Task:
     lm, ngram, hotwords : str or None
         Folder and files of what helps the searches.
     device, precision : str
-    threads : int or None
-        Of PyTorch; None leaves them alone.
     word_timestamps : bool
         Align the words of every best hypothesis.
+    calibrations : mapping of str to Calibration
+        Of their confidences, by search.
 
     Examples
     --------
@@ -71,8 +72,8 @@ class Task:
     hotwords: str | None = None
     device: str = "cpu"
     precision: str = "fp32"
-    threads: int | None = None
     word_timestamps: bool = False
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class Done:
         Files that could not be read, and why.
     times : dict of str to float
         Seconds by what they went to: ``wait`` (for audio), ``encode``, and the place of each search.
+    span : (float, float)
+        When the process turned to it and when it was done, by the clock that all processes share.
 
     Examples
     --------
@@ -152,3 +155,4 @@ class Done:
     answers: tuple[dict[int, Answer], ...]
     faults: dict[int, str] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
+    span: tuple[float, float] = (0.0, 0.0)

@@ -1,5 +1,6 @@
 """Decoding batches in one process: heard once, searched by all searches, put into words."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hyperconformer.decoding.alignment import words
+from hyperconformer.decoding.confidence import UNCALIBRATED
+from hyperconformer.decoding.rescoring import rank
 from hyperconformer.decoding.searches import make_search
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate.rerank import rerank
 from hyperconformer.evaluate.task import Answer, Asked, Done, Said, Task
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.clock import Clock
@@ -64,12 +66,14 @@ class Worker:
         ------
         Done
         """
-        task = self.task
+        task, begun = self.task, time.monotonic()
         for heard in encode_files(self.model, task.paths, task.plan, numbers, clock=self.clock):
             batch = heard.batch
             answers = tuple(self._answers(heard)) if batch.files else ()
             seconds = dict(zip(batch.files, batch.seconds, strict=True))
-            yield Done(batch.number, seconds, answers, batch.faults, self.clock.take())
+            span = begun, time.monotonic()
+            yield Done(batch.number, seconds, answers, batch.faults, self.clock.take(), span)
+            begun = time.monotonic()
 
     @torch.inference_mode()
     def _answers(self, heard: Encoded) -> Iterator[dict[int, Answer]]:
@@ -81,19 +85,28 @@ class Worker:
         for place, (asked, search) in enumerate(zip(self.task.asked, self.searches, strict=True)):
             with self.clock(str(place)):
                 nbest = search(heard.memory_btd, heard.lengths_b)
-                timed = self._timed(nbest, log_probs_btv, heard)
+                timed = self._timed(asked.decode, nbest, log_probs_btv, heard)
                 for rows in self._in_words(asked, nbest, timed):
                     yield dict(zip(heard.batch.files, rows, strict=True))
 
     def _timed(
-        self, nbest: NBest, log_probs_btv: Tensor | None, heard: Encoded
+        self, decode: str, nbest: NBest, log_probs_btv: Tensor | None, heard: Encoded
     ) -> list[tuple[Word, ...] | None]:
         """When the words of every best hypothesis are spoken, if that is asked."""
         if log_probs_btv is None:
             return [None] * len(nbest)
+        calibration = self.task.calibrations.get(decode, UNCALIBRATED)
         rows = zip(log_probs_btv, heard.lengths_b.tolist(), nbest, heard.batch.seconds, strict=True)
         return [
-            tuple(words(log_probs_tv[:frames], found[0].tokens, self.tokenizer, seconds=seconds))
+            tuple(
+                words(
+                    log_probs_tv[:frames],
+                    found[0].tokens,
+                    self.tokenizer,
+                    seconds=seconds,
+                    calibration=calibration,
+                )
+            )
             for log_probs_tv, frames, found, seconds in rows
         ]
 
@@ -104,7 +117,7 @@ class Worker:
         if not asked.reranked:
             yield [Answer(self._said(each), words) for each, words in zip(nbest, timed, strict=True)]
         for options in asked.reranked:
-            yield [Answer(self._said(rerank(each, options)[:1])) for each in nbest]
+            yield [Answer(self._said(rank(each, options)[:1])) for each in nbest]
 
     def _said(self, nbest: Sequence[Hypothesis]) -> tuple[Said, ...]:
         decode = self.tokenizer.decode

@@ -1,7 +1,7 @@
 """Audio files to encoder output, batch by batch, while the next ones are read."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Encoded:
     batch : AudioBatch
         What was heard.
     memory_btd : Tensor, shape (B, T, D), float32
-        Encoder output, zero at padded frames.
+        Encoder output, finite, and zero at padded frames.
     lengths_b : Tensor, shape (B,), long
         Its valid frames.
 
@@ -118,7 +118,7 @@ def encode_files(
     Yields
     ------
     Encoded
-        Also where no file of a batch could be read.
+        Also where no file of a batch could be read or heard.
 
     Examples
     --------
@@ -140,4 +140,51 @@ def encode_files(
             continue
         with clock("encode"):
             memory_btd, lengths_b = encode(model, batch.samples_bs.to(device), batch.lengths_b.to(device))
-        yield Encoded(batch, memory_btd, lengths_b)
+            heard = finite(Encoded(batch, memory_btd, lengths_b), paths)
+        yield heard
+
+
+def finite(heard: Encoded, paths: Sequence[str]) -> Encoded:
+    """Leave out recordings that the model makes no numbers of, such as samples of 1e24: no search can.
+
+    Parameters
+    ----------
+    heard : Encoded
+        Its encoder output may hold NaN and infinities.
+    paths : sequence of str
+        Audio files.
+
+    Returns
+    -------
+    Encoded
+        The others; the faults of its batch name those that were left out.
+
+    Examples
+    --------
+    >>> batch = AudioBatch(0, (0, 1), torch.zeros(2, 640), torch.tensor([640, 640]), {})
+    >>> memory_btd = torch.tensor([[[1.0]], [[float("nan")]]])
+    >>> heard = finite(Encoded(batch, memory_btd, torch.tensor([1, 1])), ["a.wav", "b.wav"])
+    >>> heard.batch.files, list(heard.batch.faults), heard.memory_btd.shape
+    ((0,), [1], torch.Size([1, 1, 1]))
+    """
+    batch, finite_b = heard.batch, heard.memory_btd.isfinite().flatten(1).all(dim=1).cpu()
+    if finite_b.all():
+        return heard
+    rows = list(zip(batch.files, finite_b.tolist(), strict=True))
+    faults = {
+        file: f"audio file {paths[file]!r} gives no finite scores: its samples are far too large, or the "
+        "model's precision is too short for them"
+        for file, fine in rows
+        if not fine
+    }
+    kept = AudioBatch(
+        batch.number,
+        tuple(file for file, fine in rows if fine),
+        batch.samples_bs[finite_b],
+        batch.lengths_b[finite_b],
+        batch.faults | faults,
+    )
+    there_b = finite_b.to(heard.memory_btd.device)
+    return replace(
+        heard, batch=kept, memory_btd=heard.memory_btd[there_b], lengths_b=heard.lengths_b[there_b]
+    )

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from hyperconformer.cli import main
@@ -20,9 +21,9 @@ from hyperconformer.errors import InputError
 from hyperconformer.evaluate import jobs, settings, sweep
 from hyperconformer.evaluate.command import add_arguments
 from hyperconformer.evaluate.corpus import read_splits
-from hyperconformer.evaluate.gather import gather
+from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.settings import Settings
-from hyperconformer.evaluate.task import Asked, Task
+from hyperconformer.evaluate.task import Asked, Done, Task
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.inference.transcriber import Transcriber
@@ -77,6 +78,9 @@ def test_every_search_option_is_a_flag() -> None:
         (["--sweep", "ctc_weight"], "ctc_weight takes numbers"),
         (["--sweep", "ctc_weight=nan"], "ctc_weight takes numbers"),
         (["--sweep", "ctc_weight=1,1"], "a value twice"),
+        (["--sweep", "ctc_weight=1", "--sweep", "ctc_weight=0"], "ctc_weight=... is given twice"),
+        (["--fit_calibration", "--output_dir", "out"], "with --word_timestamps"),
+        (["--fit_calibration", "--word_timestamps"], "needs --output_dir"),
         (["--sweep", "ctc_weight=1,2"], "ctc_weight must lie between 0 and 1"),
         (["--sweep", "ctc_weight=1", "--ctc_weight", "1"], "is given and swept"),
         (["--sweep", "ctc_weight=1", "--output_dir", "out"], "leave out --nbest"),
@@ -149,14 +153,46 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(
     assert main([*given, "--output_dir", str(tmp_path / "out"), "--record", str(record)]) == 1
     said = capsys.readouterr()
     assert said.err.count("error: ") == 1 and broken.path in said.err
-    assert "train-tiny: 1 of 6 utterances cannot be read and do not count" in said.out
+    assert "train-tiny: 1 of 6 utterances cannot be decoded and do not count" in said.out
     assert broken.id not in lines(tmp_path / "out" / "wer_train-tiny_greedy.jsonl")
     assert record.read_text().splitlines()[-1].startswith(f"| {tiny_bundle} | train-tiny | greedy | ")
     for utterance in scan_split(folder, "train-tiny", measure=lambda path: 1.0):
         Path(utterance.path).unlink(missing_ok=True)
         Path(utterance.path).write_bytes(b"")
+    assert main([*given, "test-tiny", "--output_dir", str(tmp_path / "rest")]) == 1
+    said = capsys.readouterr()
+    assert "error: no audio of split 'train-tiny' can be decoded" in said.err
+    assert len(lines(tmp_path / "rest" / "wer_test-tiny_greedy.jsonl")) == 2
+    assert main([*given, "test-tiny", "--sweep", "beam_size=1,2"]) == 1
     assert main(given) == 2
-    assert "no audio of split 'train-tiny' can be read" in capsys.readouterr().err
+    assert "no audio of split 'train-tiny' can be decoded" in capsys.readouterr().err
+
+
+def test_audio_that_gives_no_numbers_is_left_out(
+    tiny_bundle: Path, tiny_librispeech, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_librispeech()
+    given = ["evaluate", str(tiny_bundle), "--data_folder", str(folder), "--splits", "train-tiny"]
+    given += ["--decode", "greedy", "prefix", "rescore", "joint", "--beam_size", "3", "--word_timestamps"]
+    assert main([*given, "--output_dir", str(tmp_path / "before")]) == 0
+    loud = scan_split(folder, "train-tiny")[2]
+    samples, rate = soundfile.read(loud.path)
+    Path(loud.path).unlink()
+    # libsndfile looks at the content: a name may stay what it was.
+    soundfile.write(loud.path, 1e24 * samples, rate, format="WAV", subtype="FLOAT")
+    capsys.readouterr()
+    assert main([*given, "--output_dir", str(tmp_path / "after")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("error: ") == 1 and loud.path in said and "no finite scores" in said
+    for search in ("greedy", "prefix", "rescore", "joint"):
+        before, after = (
+            lines(tmp_path / when / f"wer_train-tiny_{search}.jsonl") for when in ("before", "after")
+        )
+        del before[loud.id]
+        assert list(after) == list(before)
+        for name, row in after.items():
+            assert row["hypothesis"] == before[name]["hypothesis"]
+            assert row["score"] == pytest.approx(before[name]["score"], abs=1e-3)
 
 
 def test_results_of_a_run_are_not_mixed_with_others(
@@ -173,7 +209,7 @@ def test_results_of_a_run_are_not_mixed_with_others(
 
 def sweep_rows(table: str) -> dict[tuple[str, ...], float]:
     """WER by search and values."""
-    rows = [line.split() for line in table.splitlines() if line.startswith(("rescore", "joint", "greedy"))]
+    rows = [line.split() for line in table.splitlines() if line.startswith(("rescore ", "joint ", "greedy "))]
     return {tuple(row[:-7]): float(row[-7]) for row in rows}
 
 
@@ -227,10 +263,10 @@ def test_rescoring_again_is_exact(tiny_bundle: Path, tiny_lm: Path, tiny_librisp
             assert ours[name].nbest[0].score == pytest.approx(answer.nbest[0].score)
 
 
-def task(bundle: Path, paths: Sequence[str]) -> Task:
+def task(model: Path, paths: Sequence[str]) -> Task:
     """One file a batch, decoded greedily."""
     plan = [[file] for file in range(len(paths))]
-    return Task(str(bundle), tuple(paths), plan, (Asked("greedy", SearchOptions()),))
+    return Task(str(model), tuple(paths), plan, (Asked("greedy", SearchOptions()),))
 
 
 def test_jobs_find_what_one_finds(tiny_bundle: Path, tiny_librispeech) -> None:
@@ -262,3 +298,34 @@ def test_a_killed_job_is_an_error(tiny_bundle: Path, tiny_librispeech) -> None:
 def test_a_fault_of_a_job_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         list(jobs.run_jobs(task(tmp_path / "none", ["a.flac"]), 2))
+
+
+def test_a_job_whose_parent_is_dead_leaves(tiny_bundle: Path, tiny_librispeech) -> None:
+    [path, *_] = [utterance.path for utterance in scan_split(tiny_librispeech(), "train-tiny")]
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    given = (task(tiny_bundle, [path]), 1, context.Value("q", 0), theirs)
+    process = context.Process(target=jobs._child, args=given, daemon=True)
+    process.start()
+    theirs.close()
+    assert ours.recv() == (jobs.READY, "")
+    # What the system does for a process that is killed.
+    ours.close()
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def test_idle_jobs_make_nothing_faster(tiny_bundle: Path, tiny_librispeech) -> None:
+    corpus = read_splits(tiny_librispeech(), ["test-tiny"], limit=1)
+    given = Settings(str(tiny_bundle), "", ("test-tiny",), progress=False, jobs=2)
+    heard = gather(given, corpus, [Asked("greedy", SearchOptions())])["test-tiny"]
+    wall = heard.span[1] - heard.span[0]
+    assert sum(heard.times.values()) <= wall
+    assert heard.rate("wait", "encode", "0") == pytest.approx(1 / wall, rel=0.01)
+    # Two jobs, busy at the same time.
+    both = Heard([], [{}])
+    for file, span in enumerate(((0.0, 1.0), (0.5, 2.0))):
+        done = Done(file, {file: 30.0}, ({},), times={"encode": 0.5, "0": 0.5}, span=span)
+        both.add(done, corpus["test-tiny"] * 2)
+    both.seconds = {"a": 30.0, "b": 30.0}
+    assert both.rate("encode", "0") == 30.0 and both.rate("encode") == 60.0

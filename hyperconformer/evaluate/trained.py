@@ -1,0 +1,115 @@
+"""The search options that a model was tested with when it was trained: the defaults of its later tests."""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hyperconformer.decoding.options import SearchOptions
+
+METRICS = "metrics.json"
+"""As bundle.METRICS, which would be slow to import here."""
+NAMES = {
+    "beam_size": "beam_size",
+    "ctc_weight_decode": "ctc_weight",
+    "max_decode_ratio": "max_decode_ratio",
+    "length_normalization": "length_normalization",
+}
+"""A recipe's names to those of the searches. A language model's weight is not among them: it is not here."""
+SEARCHES = ("rescore", "joint")
+"""Those that ask attention, which recipes tune."""
+ALWAYS = ("beam_size", "ctc_weight")
+"""What is worth saying though it is nobody's choice."""
+
+
+def trained_options(model: Path, decode: str) -> dict[str, Any]:
+    """Read which options training's own test gave to a search, or else to its neighbour that asks attention.
+
+    Parameters
+    ----------
+    model : Path
+        Model folder.
+    decode : str
+        Name of the search.
+
+    Returns
+    -------
+    dict
+        Options of :class:`~hyperconformer.decoding.options.SearchOptions`; empty if the folder's
+        ``metrics.json`` is missing or somebody else's, or training tested no such search.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tested = '{"decode": {"greedy": {}, "joint": {"beam_size": 66, "ctc_weight_decode": 0.6}}}'
+    ...     _ = (Path(folder) / METRICS).write_text(tested)
+    ...     trained_options(Path(folder), "joint"), trained_options(Path(folder), "prefix")
+    ({'beam_size': 66, 'ctc_weight': 0.6}, {})
+    """
+    if decode not in SEARCHES:
+        return {}
+    try:
+        tested = json.loads((model / METRICS).read_text(encoding="utf-8"))["decode"]
+        search = next(search for search in (decode, *SEARCHES) if search in tested)
+        found = {NAMES[name]: value for name, value in tested[search].items() if name in NAMES}
+        plain = asdict(SearchOptions(**found))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return {}
+    fit = all(_alike(plain[name], getattr(SearchOptions, name)) for name in found)
+    return found if fit else {}
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Whether a value is of its default's type; whole numbers are numbers too."""
+    return type(value) is type(default) or (type(default) is float and type(value) is int)
+
+
+def dials(options: SearchOptions, unheard: Collection[str]) -> dict[str, Any]:
+    """What a search's result depends on: its options but for those that nobody chose.
+
+    Parameters
+    ----------
+    options : SearchOptions
+    unheard : collection of str
+        Options that the search does not know.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> dials(SearchOptions(temperature=1.2, min_decode_ratio=0.1), {"min_decode_ratio"})
+    {'beam_size': 10, 'ctc_weight': 0.4, 'temperature': 1.2}
+    """
+    plain = SearchOptions()
+    return {
+        name: value
+        for name, value in asdict(options).items()
+        if name not in unheard and (name in ALWAYS or value != getattr(plain, name))
+    }
+
+
+def spell(decode: str, chosen: dict[str, Any]) -> str:
+    """Say in a line how a search was set.
+
+    Parameters
+    ----------
+    decode : str
+    chosen : dict
+        Of :func:`dials`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> spell("joint", {"beam_size": 66, "length_normalization": True}), spell("greedy", {})
+    ('joint: beam_size 66, length_normalization true', 'greedy: no options')
+    """
+    # As the command line has them.
+    spelt = [f"{name} {str(value).lower() if value is True else value}" for name, value in chosen.items()]
+    return f"{decode}: {', '.join(spelt) or 'no options'}"
