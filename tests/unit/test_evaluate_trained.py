@@ -1,4 +1,4 @@
-"""What ``hyperconformer evaluate`` takes from earlier work: a model's own search options, and calibrations."""
+"""What ``hyperconformer evaluate`` takes from earlier work: a model's search options, and calibrations."""
 
 import json
 import shutil
