@@ -12,8 +12,8 @@ from hyperconformer.decoding.ctc_prefix import IMPOSSIBLE, CTCPrefix
 CANDIDATES = 4
 """Extensions that CTC scores at first, as a multiple of the beam."""
 
-SLACK = 1e-3
-"""Bounds are taken in float32: as much more than they say, in nats, may be possible."""
+SLACK, ROUNDING = 1e-3, 4 * torch.finfo(torch.float32).eps
+"""Bounds are taken in float32: so much more than they say, in nats and of their own size, may be possible."""
 
 HOPELESS = IMPOSSIBLE / 1e6
 """A total below this holds something impossible."""
@@ -194,7 +194,9 @@ def _scored(
     chosen = _best(totals_bm, rows_bm, tokens_bm, extensions, beam_size)
     if count == rows * vocabulary:
         return chosen, torch.zeros(batch, dtype=torch.bool, device=totals_bm.device)
-    return chosen, greatest_bm[:, -1] + SLACK > chosen.totals_bk[:, -1]
+    bound_b = greatest_bm[:, -1].double()
+    slack_b = SLACK + ROUNDING * greatest_bm.abs().masked_fill(greatest_bm.isinf(), 0.0).amax(dim=1)
+    return chosen, bound_b + slack_b > chosen.totals_bk[:, -1]
 
 
 def _whole(extensions: Extensions, ctc: CTCPrefix, ctc_weight: float, beam_size: int) -> Chosen:

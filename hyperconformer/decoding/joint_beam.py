@@ -134,7 +134,15 @@ class JointSearch:
         list of list of Hypothesis
             The n best of each utterance, best first; at least one. The parts of a score are those of
             "attention", "ctc", "lm" and the scorers that have a weight.
+
+        Raises
+        ------
+        ValueError
+            If an utterance has no frames, or encoder output that is not finite.
         """
+        valid_btd = memory_btd.masked_fill(padding_mask(lengths_b, memory_btd.shape[1]).unsqueeze(2), 0.0)
+        if not valid_btd.isfinite().all() or not (lengths_b > 0).all():
+            raise ValueError("every utterance needs a frame, and encoder output that is finite")
         states = self._start(memory_btd, lengths_b)
         beams = Beams.start(lengths_b, self.options, rising=self._rising)
         tokens_bk = torch.full_like(lengths_b, BEGIN).unsqueeze(1)

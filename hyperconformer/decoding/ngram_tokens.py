@@ -5,8 +5,8 @@ from torch import Tensor
 
 from hyperconformer.decoding.fusion import NGramFusion
 
-MOST_ROWS = 4096
-"""Rows of scores that are kept."""
+MOST_ROWS, MOST_STATES = 512, 2**18
+"""Rows of scores, and states, that are kept from utterance to utterance."""
 
 
 class NGramTokens:
@@ -49,6 +49,10 @@ class NGramTokens:
 
     def start(self) -> int:
         """The state before the first token."""
+        if len(self._known) > MOST_STATES:
+            self._known = self._known[:1]
+            self._numbers = {self._known[0]: 0}
+            self._rows.clear()
         return 0
 
     def bonuses(self, state: int) -> Tensor:

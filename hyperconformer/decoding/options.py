@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from hyperconformer.errors import check_range
 
+MOST = 1e6
+"""No weight, bonus, temperature or ratio is greater."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -30,9 +33,10 @@ class SearchOptions:
     temperature, lm_temperature : float
         Divide the logits of attention and of the Transformer language model.
     length_normalization : bool
-        Rank complete hypotheses by score per symbol, the end included (joint search).
+        Rank complete hypotheses by score per symbol, the end included (joint search, rescoring).
     min_decode_ratio, max_decode_ratio : float
-        Tokens before the end, at least; symbols with the end, at most; per encoder frame (joint search).
+        Tokens before the end, at least; symbols with the end, at most; per encoder frame (joint search). A
+        ratio of 1 leaves room for a token less than there are frames; the other searches know no such limit.
     eos_threshold : float or None
         The end is allowed only where its attention log-probability is greater than this times the best
         token's, a number >= 1 (joint search).
@@ -80,13 +84,16 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for name in ("beam_size", "nbest"):
             check_range(name, getattr(self, name), 1)
-        for name in ("lm_weight", "ngram_weight", "hotword_bonus", "min_decode_ratio"):
-            check_range(name, getattr(self, name), 0)
+        for name in ("lm_weight", "ngram_weight", "min_decode_ratio"):
+            check_range(name, getattr(self, name), 0, MOST)
+        for name in ("word_bonus", "hotword_bonus"):
+            check_range(name, getattr(self, name), -MOST, MOST)
         check_range("ctc_weight", self.ctc_weight, 0, 1)
         for name in ("temperature", "lm_temperature", "max_decode_ratio"):
-            check_range(name, getattr(self, name), 1e-3)
+            check_range(name, getattr(self, name), 1e-3, MOST)
         if self.eos_threshold is not None:
-            check_range("eos_threshold", self.eos_threshold, 1)
+            check_range("eos_threshold", self.eos_threshold, 1, MOST)
+        check_range("min_decode_ratio", self.min_decode_ratio, 0, self.max_decode_ratio)
         if self.nbest > self.beam_size:
             raise ValueError(
                 f"nbest {self.nbest} is more than beam_size {self.beam_size}: ask for fewer or keep more"

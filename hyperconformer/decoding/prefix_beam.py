@@ -34,7 +34,6 @@ def prefix_beam_search(
     *,
     fusion: Sequence[Fusion] = (),
     hotwords: TokenScorer | None = None,
-    token_min_log_prob: float = -np.inf,
 ) -> list[list[Hypothesis]]:
     """Find each utterance's best token sequences.
 
@@ -51,9 +50,6 @@ def prefix_beam_search(
         Further scores.
     hotwords : TokenScorer or None
         Phrases to be heard more easily.
-    token_min_log_prob : float
-        At a frame, begin no new prefix with a token less probable than this. Sequences with a token that
-        nowhere reaches it are lost; minus infinity loses none.
 
     Returns
     -------
@@ -79,7 +75,7 @@ def prefix_beam_search(
     scores = FusedScores(fusions, len(log_probs_btv), options)
     trie = Trie(len(log_probs_btv))
     beams = [
-        Beam(root, frames_tv, options.beam_size, scores, trie, token_min_log_prob)
+        Beam(root, frames_tv, options.beam_size, scores, trie)
         for root, frames_tv in enumerate(_frames(log_probs_btv, lengths_b))
     ]
     _run(beams, scores)

@@ -1,6 +1,6 @@
 """The live prefixes of one utterance's CTC prefix search, in flat arrays, and the trie they hang in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -75,14 +75,8 @@ class FusedScores:
     """
 
     def __init__(self, fusions: Sequence[Fusion], utterances: int, options: SearchOptions) -> None:
-        weights: Mapping[str, float] = {
-            "lm": options.lm_weight,
-            "ngram": options.ngram_weight,
-            "words": options.word_bonus,
-            "hotwords": 1.0,
-        }
         self.names = [name for fusion in fusions for name in fusion.parts]
-        self.weights_p = np.array([weights[name] for name in self.names])
+        self.weights_p = np.array([options.weight(name) for name in self.names])
         self._scorers = [fusion.start(utterances) for fusion in fusions]
 
     def prepare(self, live: Sequence[Integers], asked: Sequence[Integers]) -> None:
@@ -128,13 +122,11 @@ class Beam:
         Most rows.
     scores : FusedScores
     trie : Trie
-    token_min_log_prob : float
-        See :func:`hyperconformer.decoding.prefix_beam.prefix_beam_search`.
 
     Examples
     --------
     >>> frames_tv = np.log([[0.5, 0.1, 0.1, 0.3], [0.2, 0.1, 0.1, 0.6]])
-    >>> beam = Beam(0, frames_tv, 2, FusedScores([], 1, SearchOptions()), Trie(1), -np.inf)
+    >>> beam = Beam(0, frames_tv, 2, FusedScores([], 1, SearchOptions()), Trie(1))
     >>> while beam.advance():
     ...     beam.extend()
     >>> [(found.tokens, round(float(np.exp(found.score)), 2)) for found in beam.finish(2)]
@@ -148,10 +140,8 @@ class Beam:
         size: int,
         scores: FusedScores,
         trie: Trie,
-        token_min_log_prob: float,
     ) -> None:
         self.root, self.size = root, size
-        self.least = max(token_min_log_prob, _LEAST)
         self.scores, self.trie = scores, trie
         self.frames_tv, self.frame = frames_tv, 0
         self.peak_t = frames_tv[:, FIRST_TOKEN:].max(axis=1, initial=-np.inf).tolist()
@@ -212,9 +202,9 @@ class Beam:
         """How probable a token has to be so that a prefix from a row of this rank can enter the beam."""
         worst = self.rank_k.min() if len(self.nodes_k) == self.size else -np.inf
         if worst == -np.inf:
-            return np.full_like(base, self.least)
+            return np.full_like(base, _LEAST)
         gap = worst - self.gain - np.maximum(base, _LEAST)
-        return np.maximum(gap - _ROUNDING * (1 + np.abs(gap)), self.least)
+        return np.maximum(gap - _ROUNDING * (1 + np.abs(gap)), _LEAST)
 
     def _candidates(self) -> Integers:
         """Tokens that may make a prefix that enters the beam, in ascending order."""

@@ -1,6 +1,6 @@
 """N-best lists scored by attention and a language model, what hypotheses share only once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from hyperconformer.nn.masks import padding_mask
 from hyperconformer.types import Hypothesis
 
 MOST_NODES = 4096
-"""Tokens of a batch that a language model is asked about at once."""
+"""Tokens of a batch that a model is asked about at once."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,14 @@ def attention_scores(
     >>> len(scores[0])
     2
     """
-    tree = TokenTree.of(hypotheses, memory_btd.device)
     padding = padding_mask(lengths_b, memory_btd.shape[1])
-    logits_bnv = model.decoder(tree.tokens_bn, memory_btd, padding, (tree.depths_bn, tree.seen_bnn))
-    return tree.sums(logits_bnv, temperature)
+
+    def decode(tree: TokenTree, part: slice) -> Tensor:
+        order = tree.depths_bn, tree.seen_bnn
+        logits_bnv: Tensor = model.decoder(tree.tokens_bn, memory_btd[part], padding[part], order)
+        return logits_bnv
+
+    return _in_portions(decode, hypotheses, temperature, memory_btd.device)
 
 
 @torch.no_grad()
@@ -188,14 +192,28 @@ def language_model_scores(
     >>> len(language_model_scores(LanguageModel(config).eval(), [[(5, 6), ()], [(5,)]])[0])
     2
     """
-    device = model.embedding.weight.device
+
+    def foretell(tree: TokenTree, part: slice) -> Tensor:
+        logits_bnv: Tensor = model(tree.tokens_bn, (tree.depths_bn, tree.seen_bnn))
+        return logits_bnv
+
+    return _in_portions(foretell, hypotheses, temperature, model.embedding.weight.device)
+
+
+def _in_portions(
+    logits: Callable[[TokenTree, slice], Tensor],
+    hypotheses: Sequence[Sequence[Sequence[int]]],
+    temperature: float,
+    device: torch.device,
+) -> list[list[float]]:
+    """Ask about as many utterances at once as have ``MOST_NODES`` tokens, or about one."""
     scores: list[list[float]] = []
-    tree = TokenTree.of(hypotheses, device)
-    together = max(1, MOST_NODES // tree.tokens_bn.shape[1])
+    longest = max((sum(len(tokens) + 1 for tokens in lists) for lists in hypotheses), default=1)
+    together = max(1, MOST_NODES // longest)
     for start in range(0, len(hypotheses), together):
-        part = TokenTree.of(hypotheses[start : start + together], device)
-        logits_bnv = model(part.tokens_bn, (part.depths_bn, part.seen_bnn))
-        scores.extend(part.sums(logits_bnv, temperature))
+        part = slice(start, start + together)
+        tree = TokenTree.of(hypotheses[part], device)
+        scores.extend(tree.sums(logits(tree, part), temperature))
     return scores
 
 

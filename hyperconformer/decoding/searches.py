@@ -125,7 +125,8 @@ def _joint(models: Models, options: SearchOptions) -> Search:
     words, hotwords, width = models.words(options), models.expected(options), models.asr.config.output_neurons
     scorers: dict[str, TokenScorer] = {}
     if words is not None:
-        scorers |= {part: NGramTokens(words, part, width) for part in words.parts}
+        parts = [part for part in words.parts if options.weight(part)]
+        scorers |= {part: NGramTokens(words, part, width) for part in parts}
     if hotwords is not None:
         scorers["hotwords"] = hotwords
     return JointSearch(models.asr, options, models.language_model, scorers)

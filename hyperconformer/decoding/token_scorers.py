@@ -72,13 +72,9 @@ class ScorerRows:
         }
 
     def _scores(self, number: int, scorer: TokenScorer) -> Tensor:
-        known = {
-            states[number]: scorer.bonuses(states[number]).index_fill(
-                0, torch.tensor([END]), scorer.finish(states[number])
-            )
-            for rows in self.states
-            for states in rows
-        }
+        wanted = {states[number] for rows in self.states for states in rows}
+        end = torch.tensor([END])
+        known = {state: scorer.bonuses(state).index_fill(0, end, scorer.finish(state)) for state in wanted}
         stacked = [torch.stack([known[states[number]] for states in rows]) for rows in self.states]
         return torch.stack(stacked).to(self.device)
 

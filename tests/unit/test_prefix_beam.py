@@ -126,21 +126,6 @@ def test_narrow_numbers_are_searched_as_they_are(dtype: torch.dtype) -> None:
     assert_same(prefix_beam_search(narrow, torch.tensor([40]), options)[0], wide[0])
 
 
-def test_a_floor_for_tokens_keeps_what_reaches_it() -> None:
-    log_probs, lengths = peaky_log_probs(2, frames=60, labels=80), torch.tensor([60])
-    options = SearchOptions(beam_size=30, nbest=30)
-    exact = prefix_beam_search(log_probs, lengths, options)[0]
-    peaks = log_probs[0].max(dim=0).values
-    least = [min(peaks[list(hypothesis.tokens)]) for hypothesis in exact]
-    floor = float(min(least)) + 1e-6
-    found = prefix_beam_search(log_probs, lengths, options, token_min_log_prob=floor)[0]
-    lost = [hypothesis for hypothesis, peak in zip(exact, least, strict=True) if peak < floor]
-    assert lost and not [hypothesis for hypothesis in lost if hypothesis in found]
-    assert found[0] == next(hypothesis for hypothesis in exact if hypothesis not in lost)
-    nothing = prefix_beam_search(log_probs, lengths, options, token_min_log_prob=0.0)[0]
-    assert [hypothesis.tokens for hypothesis in nothing] == [()]
-
-
 def test_sequence_log_probs_are_those_of_the_loss() -> None:
     log_probs = random_log_probs(4, frames=30, labels=12)
     generator = torch.Generator().manual_seed(0)

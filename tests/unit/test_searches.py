@@ -119,3 +119,22 @@ def test_another_vocabulary_is_refused(models: Models) -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SearchOptions(**wrong)
+
+
+@pytest.mark.parametrize("frames", [[10, 0], [10, 7]])
+def test_joint_search_says_what_it_cannot_search(frames: list[int], models: Models) -> None:
+    memory = MEMORY.clone()
+    memory[1, 3] = torch.nan if frames[1] else 0.0
+    search = make_search("joint", models, SearchOptions())
+    with pytest.raises(ValueError, match="needs a frame, and encoder output that is finite"):
+        search(memory, torch.tensor(frames))
+    # What is wrong beyond an utterance's end is not heard.
+    assert len(search(memory, torch.tensor([10, 3]))) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_decode_ratio": float("inf")}, {"min_decode_ratio": 2.0}, {"word_bonus": float("inf")}]
+)
+def test_nonsense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SearchOptions(**wrong)
