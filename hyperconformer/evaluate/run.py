@@ -13,7 +13,7 @@ from hyperconformer.evaluate.calibrating import CALIBRATION, save_calibrations
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.record import record_test
-from hyperconformer.evaluate.settings import Settings
+from hyperconformer.evaluate.settings import OPTIONS, Settings
 from hyperconformer.evaluate.sweep import UNHEARD
 from hyperconformer.evaluate.task import Answer, Asked
 from hyperconformer.evaluate.trained import dials, spell
@@ -61,7 +61,7 @@ def evaluate(settings: Settings) -> int:
     if settings.output_dir:
         check_output(Path(settings.output_dir), settings)
     options = {decode: settings.combinations(decode)[0] for decode in settings.decode}
-    chosen = {decode: dials(options[decode], UNHEARD[decode]) for decode in settings.decode}
+    chosen = {decode: dials(options[decode], OPTIONS.keys() - UNHEARD[decode]) for decode in settings.decode}
     for decode in settings.decode:
         print(spell(decode, chosen[decode]))
     corpus = read_splits(

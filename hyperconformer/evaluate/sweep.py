@@ -81,7 +81,7 @@ def sweep(settings: Settings) -> int:
     asked = []
     for decode in settings.decode:
         combinations = settings.combinations(decode)
-        chosen = dials(combinations[0], UNHEARD[decode])
+        chosen = dials(combinations[0], OPTIONS.keys() - UNHEARD[decode])
         print(spell(decode, {name: value for name, value in chosen.items() if name not in settings.sweep}))
         asked += searches(decode, combinations)
     heard = gather(settings, corpus, asked)

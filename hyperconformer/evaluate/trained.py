@@ -66,14 +66,14 @@ def _alike(value: Any, default: Any) -> bool:
     return type(value) is type(default) or (type(default) is float and type(value) is int)
 
 
-def dials(options: SearchOptions, unheard: Collection[str]) -> dict[str, Any]:
+def dials(options: SearchOptions, heeded: Collection[str]) -> dict[str, Any]:
     """What a search's result depends on: its options but for those that nobody chose.
 
     Parameters
     ----------
     options : SearchOptions
-    unheard : collection of str
-        Options that the search does not know.
+    heeded : collection of str
+        Options that the search knows.
 
     Returns
     -------
@@ -81,14 +81,14 @@ def dials(options: SearchOptions, unheard: Collection[str]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> dials(SearchOptions(temperature=1.2, min_decode_ratio=0.1), {"min_decode_ratio"})
-    {'beam_size': 10, 'ctc_weight': 0.4, 'temperature': 1.2}
+    >>> dials(SearchOptions(temperature=1.2, lm_temperature=1.1), {"beam_size", "temperature"})
+    {'beam_size': 10, 'temperature': 1.2}
     """
     plain = SearchOptions()
     return {
         name: value
         for name, value in asdict(options).items()
-        if name not in unheard and (name in ALWAYS or value != getattr(plain, name))
+        if name in heeded and (name in ALWAYS or value != getattr(plain, name))
     }
 
 
