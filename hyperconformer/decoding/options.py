@@ -4,10 +4,28 @@ from dataclasses import dataclass
 
 from hyperconformer.errors import check_range
 
+_PREFIX = (
+    "beam_size",
+    "nbest",
+    "lm_weight",
+    "ngram_weight",
+    "word_bonus",
+    "hotword_bonus",
+    "lm_temperature",
+)
+_ATTENTION = (*_PREFIX, "ctc_weight", "temperature", "length_normalization")
+HEEDED: dict[str, tuple[str, ...]] = {
+    "greedy": (),
+    "prefix": _PREFIX,
+    "rescore": _ATTENTION,
+    "joint": (*_ATTENTION, "min_decode_ratio", "max_decode_ratio", "eos_threshold"),
+}
+"""The options that each search of searches.SEARCHES heeds; here, for that one is slow to import."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The dials of the searches; each heeds those that it knows.
+    """The dials of the searches; each heeds those that :data:`HEEDED` names.
 
     A complete hypothesis scores, in nats,
     ``(1 - ctc_weight) * attention + ctc_weight * ctc + lm_weight * lm + ngram_weight * ngram
@@ -30,7 +48,7 @@ class SearchOptions:
     temperature, lm_temperature : float
         Divide the logits of attention and of the Transformer language model.
     length_normalization : bool
-        Rank complete hypotheses by score per symbol, the end included (joint search).
+        Rank complete hypotheses by score per symbol, the end included (joint search and rescoring).
     min_decode_ratio, max_decode_ratio : float
         Tokens before the end, at least; symbols with the end, at most; per encoder frame (joint search).
     eos_threshold : float or None
@@ -87,6 +105,11 @@ class SearchOptions:
             check_range(name, getattr(self, name), 1e-3)
         if self.eos_threshold is not None:
             check_range("eos_threshold", self.eos_threshold, 1)
+        if self.min_decode_ratio > self.max_decode_ratio:
+            raise ValueError(
+                f"min_decode_ratio {self.min_decode_ratio} is more than max_decode_ratio "
+                f"{self.max_decode_ratio}: lower it or raise the other"
+            )
         if self.nbest > self.beam_size:
             raise ValueError(
                 f"nbest {self.nbest} is more than beam_size {self.beam_size}: ask for fewer or keep more"
