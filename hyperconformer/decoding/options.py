@@ -7,10 +7,28 @@ from hyperconformer.errors import check_range
 MOST = 1e6
 """No weight, bonus, temperature or ratio is greater."""
 
+_PREFIX = (
+    "beam_size",
+    "nbest",
+    "lm_weight",
+    "ngram_weight",
+    "word_bonus",
+    "hotword_bonus",
+    "lm_temperature",
+)
+_ATTENTION = (*_PREFIX, "ctc_weight", "temperature", "length_normalization")
+HEEDED: dict[str, tuple[str, ...]] = {
+    "greedy": (),
+    "prefix": _PREFIX,
+    "rescore": _ATTENTION,
+    "joint": (*_ATTENTION, "min_decode_ratio", "max_decode_ratio", "eos_threshold"),
+}
+"""The options that each search of searches.SEARCHES heeds; here, for that one is slow to import."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The dials of the searches; each heeds those that it knows.
+    """The dials of the searches; each heeds those that :data:`HEEDED` names.
 
     A complete hypothesis scores, in nats,
     ``(1 - ctc_weight) * attention + ctc_weight * ctc + lm_weight * lm + ngram_weight * ngram

@@ -81,7 +81,8 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
         for _ in range(jobs):
             ours, theirs = context.Pipe()
             process = context.Process(target=_child, args=(task, threads, counter, theirs), daemon=True)
-            process.start()
+            with _keyboard_unheard():
+                process.start()
             # Only the child has its end, and only this process the other: each hears of the other's death.
             theirs.close()
             processes[ours] = process
@@ -93,6 +94,16 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
             started.join(GRACE_SECONDS)
             started.kill()
             started.join()
+
+
+@contextmanager
+def _keyboard_unheard() -> Iterator[None]:
+    """A process that starts here never hears Ctrl-C: it reaches everyone, and one answer to it is enough."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send_off(pipes: Iterable[Connection]) -> None:
@@ -123,8 +134,6 @@ def _received(pipe: Connection, process: BaseProcess) -> Message:
 
 def _child(task: Task, threads: int, counter: Any, pipe: Connection) -> None:
     """A process: takes batches by their number until there are none, or nobody listens any more."""
-    # At the keyboard Ctrl-C reaches everyone, and one answer to it is enough.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(ConnectionError):
         for message in _messages(task, threads, counter, pipe):
             pipe.send(message)

@@ -90,5 +90,5 @@ def test_a_calibration_is_fitted_and_used(
         assert ours == pytest.approx(calibration(before), abs=2e-3)
     del fitted["prefix"]
     path.write_text(json.dumps(fitted))
-    assert main([*given, "--calibration", str(path)]) == 2
+    assert main([*given, "--output_dir", str(out), "--calibration", str(path)]) == 2
     assert "was not fitted to --decode prefix" in capsys.readouterr().err
