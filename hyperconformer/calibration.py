@@ -223,7 +223,7 @@ def reliability_table(report: CalibrationReport) -> str:
     Returns
     -------
     str
-        A line of the figures, and a row for every bin that has words.
+        A line of the figures, "-" where there is none, and a row for every bin that has words.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def reliability_table(report: CalibrationReport) -> str:
     lines = [
         f"words {report.words}, right {100 * report.right / report.words:.1f} %, "
         f"mean confidence {100 * report.confidence:.1f} %, ECE {100 * report.ece:.1f} %, "
-        f"NCE {report.nce:.3f}, AUC {report.auc:.3f}",
+        f"NCE {_three_digits(report.nce)}, AUC {_three_digits(report.auc)}",
         "  confidence  words  mean %  right %",
     ]
     lines += [
@@ -245,6 +245,10 @@ def reliability_table(report: CalibrationReport) -> str:
         if row.words
     ]
     return "\n".join(lines)
+
+
+def _three_digits(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
 
 
 def _bins(confidence_w: Floats, right_w: Floats, bins: int) -> tuple[Bin, ...]:

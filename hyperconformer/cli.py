@@ -1,9 +1,13 @@
 """The ``hyperconformer`` command: a table from subcommand to function."""
 
 import argparse
+import difflib
+import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from hyperconformer import __version__, compare
 from hyperconformer.bench import command as bench
@@ -102,6 +106,20 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all of the program does, instead of behind its whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+    def unknown(self, arguments: Sequence[str]) -> NoReturn:
+        """Refuse arguments that are none, with a guess at what the first option was meant to be."""
+        wrong = next((given.partition("=")[0] for given in arguments if given.startswith("--")), "")
+        close = difflib.get_close_matches(wrong, re.findall(r"--\w+", self.format_usage()), n=1)
+        guess = f": did you mean {close[0]}?" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{guess}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
@@ -113,30 +131,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 when all went well, 1 when some files could not be read, 2 for bad input.
+        Exit status: 0 when all went well, 1 when some files could not be read, 2 for bad input,
+        130 when it was interrupted at the keyboard.
 
     Examples
     --------
     >>> main(["transcribe", "a.wav", "--model", "no/such/model"])
     2
     """
-    parser = argparse.ArgumentParser(
-        prog="hyperconformer", description="Speech recognition with HyperMixing."
-    )
+    parser = _Parser(prog="hyperconformer", description="Speech recognition with HyperMixing.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers: dict[str, _Parser] = {}
     for name, (_, add_arguments, summary) in COMMANDS.items():
-        add_arguments(subparsers.add_parser(name, help=summary, description=summary))
+        parsers[name] = subparsers.add_parser(name, help=summary, description=summary)
+        add_arguments(parsers[name])
     arguments, further = parser.parse_known_args(argv)
     if "further" in arguments:
         arguments.further = further
     elif further:
-        parser.error(f"unrecognized arguments: {' '.join(further)}")
+        parsers[arguments.command].unknown(further)
     try:
         return COMMANDS[arguments.command][0](arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ V. Panayotov et al., "Librispeech: an ASR corpus based on public domain audio bo
 https://www.openslr.org/12
 """
 
-import difflib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from hyperconformer.audio import audio_seconds
 from hyperconformer.data.clips import decoded_seconds
 from hyperconformer.data.manifest import write_manifest
+from hyperconformer.data.missing import no_split
 from hyperconformer.errors import InputError
 from hyperconformer.types import Utterance
 
@@ -309,13 +309,7 @@ def _split_folder(data_folder: Path, split: str) -> Path:
     for folder in _candidates(data_folder):
         if folder.name == split:
             return folder
-    present = splits_in(data_folder)
-    close = difflib.get_close_matches(split, present, n=1)
-    guess = f" (did you mean {close[0]!r}?)" if close else ""
-    raise InputError(
-        f"no split {split!r}{guess} in {str(data_folder)!r}, which holds {', '.join(present) or 'no split'}: "
-        "name one that is there, or point --data_folder at the folder that holds the splits"
-    )
+    raise no_split(data_folder, split, splits_in(data_folder))
 
 
 def _durations(paths: Sequence[Path], title: str | None, measure: Measure) -> list[float]:

@@ -7,10 +7,28 @@ from hyperconformer.errors import check_range
 MOST = 1e6
 """No weight, bonus, temperature or ratio is greater."""
 
+_PREFIX = (
+    "beam_size",
+    "nbest",
+    "lm_weight",
+    "ngram_weight",
+    "word_bonus",
+    "hotword_bonus",
+    "lm_temperature",
+)
+_ATTENTION = (*_PREFIX, "ctc_weight", "temperature", "length_normalization")
+HEEDED: dict[str, tuple[str, ...]] = {
+    "greedy": (),
+    "prefix": _PREFIX,
+    "rescore": _ATTENTION,
+    "joint": (*_ATTENTION, "min_decode_ratio", "max_decode_ratio", "eos_threshold"),
+}
+"""The options that each search of searches.SEARCHES heeds; here, for that one is slow to import."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The dials of the searches; each heeds those that it knows.
+    """The dials of the searches; each heeds those that :data:`HEEDED` names.
 
     A complete hypothesis scores, in nats,
     ``(1 - ctc_weight) * attention + ctc_weight * ctc + lm_weight * lm + ngram_weight * ngram
@@ -93,7 +111,11 @@ class SearchOptions:
             check_range(name, getattr(self, name), 1e-3, MOST)
         if self.eos_threshold is not None:
             check_range("eos_threshold", self.eos_threshold, 1, MOST)
-        check_range("min_decode_ratio", self.min_decode_ratio, 0, self.max_decode_ratio)
+        if self.min_decode_ratio > self.max_decode_ratio:
+            raise ValueError(
+                f"min_decode_ratio {self.min_decode_ratio} is more than max_decode_ratio "
+                f"{self.max_decode_ratio}: lower it or raise the other"
+            )
         if self.nbest > self.beam_size:
             raise ValueError(
                 f"nbest {self.nbest} is more than beam_size {self.beam_size}: ask for fewer or keep more"

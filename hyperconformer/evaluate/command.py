@@ -1,31 +1,56 @@
 """``hyperconformer evaluate``: its arguments."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
+from hyperconformer.decoding.options import HEEDED
 from hyperconformer.evaluate.settings import DECODES, OPTION_HELP, OPTIONS, Settings, parse_option
 
 
 def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
-_positive.__name__ = "positive whole number"
+def _search(text: str) -> str:
+    if text not in DECODES:
+        raise argparse.ArgumentTypeError(
+            f"there is no search {text!r}: name one or more of {', '.join(DECODES)}, with spaces between them"
+        )
+    return text
+
+
+class _Positional(argparse.Action):
+    """What transcribe takes by a flag, and evaluate without one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        parser.error(f"MODEL stands without {option_string}: {parser.prog} {values} --data_folder ...")
+
 
 FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--data_folder", {"required": True, "metavar": "DIR",
                        "help": "LibriSpeech's layout, or manifests <split>.csv"}),
     ("--splits", {"required": True, "nargs": "+", "metavar": "SPLIT", "help": "what to decode"}),
-    ("--decode", {"nargs": "+", "default": ["greedy"], "choices": DECODES,
-                  "help": "searches, one or more; audio is heard once (greedy)"}),
-    ("--lm", {"metavar": "DIR", "help": "folder of a Transformer language model over the same tokens"}),
-    ("--ngram", {"metavar": "FILE", "help": "n-gram model: .arpa, .arpa.gz or .safetensors"}),
-    ("--hotwords", {"metavar": "FILE", "help": "phrases to expect, one a line"}),
+    ("--decode", {"nargs": "+", "default": ["greedy"], "type": _search, "metavar": "SEARCH",
+                  "help": f"one or more of {', '.join(DECODES)}; audio is heard once (greedy)"}),
+    ("--lm", {"metavar": "DIR",
+              "help": "folder of a Transformer language model over the same tokens; with --lm_weight"}),
+    ("--ngram", {"metavar": "FILE",
+                 "help": "n-gram model: .arpa, .arpa.gz or .safetensors; with --ngram_weight"}),
+    ("--hotwords", {"metavar": "FILE", "help": "phrases to expect, one a line; with --hotword_bonus"}),
     ("--sweep", {"action": "append", "default": [], "metavar": "NAME=V,V,...",
-                 "help": "try values of a search option, with those of every other --sweep"}),
-    ("--word_timestamps", {"action": "store_true", "help": "write when each word is spoken"}),
+                 "help": "try values of a search option, with those of every other --sweep; prints a table "
+                         "and goes without --output_dir, --record, --nbest and --word_timestamps"}),
+    ("--word_timestamps", {"action": "store_true",
+                           "help": "write when each word is spoken; needs --output_dir"}),
     ("--device", {"default": "cpu", "help": "cpu (default) or cuda"}),
     ("--precision", {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
                      "help": "of the encoder (fp32); fp16 needs a GPU"}),
@@ -54,20 +79,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     (66, ['greedy'])
     """
     parser.add_argument("model", metavar="MODEL", help="model folder that training wrote")
+    parser.add_argument("--model", action=_Positional, help=argparse.SUPPRESS, dest="_model")
     for flag, settings in FLAGS:
         parser.add_argument(flag, **settings)
-    group = parser.add_argument_group("search options")
+    group = parser.add_argument_group(
+        "search options", "behind each: its default, and the searches that heed it"
+    )
     for name, option in OPTIONS.items():
+        heeding = ", ".join(search for search in DECODES if name in HEEDED[search])
         if isinstance(option.default, bool):
-            group.add_argument(f"--{name}", action="store_true", default=None, help=OPTION_HELP[name])
+            group.add_argument(
+                f"--{name}", action="store_true", default=None, help=f"{OPTION_HELP[name]} ({heeding})"
+            )
             continue
 
         def value(text: str, name: str = name) -> Any:
             return parse_option(name, text)
 
         value.__name__ = "number"
-        default = "" if option.default is None else f" ({option.default:g})"
-        group.add_argument(f"--{name}", type=value, metavar="X", help=f"{OPTION_HELP[name]}{default}")
+        default = "none" if option.default is None else f"{option.default:g}"
+        said = f"{OPTION_HELP[name]} ({default}; {heeding})"
+        group.add_argument(f"--{name}", type=value, metavar="X", help=said)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hyperconformer.audio import audio_seconds
-from hyperconformer.data.librispeech import existing_folder, scan_split
+from hyperconformer.data.librispeech import existing_folder, scan_split, splits_in
 from hyperconformer.data.manifest import read_manifest
+from hyperconformer.data.missing import no_split
 from hyperconformer.errors import InputError
 from hyperconformer.types import Utterance
 
@@ -44,6 +45,7 @@ def read_splits(
     hyperconformer.errors.InputError: data_folder '/nowhere' does not exist or is no folder: point ...
     """
     corpus = existing_folder(data_folder)
+    manifests = sorted(path.stem for path in corpus.glob("*.csv"))
     found: dict[str, list[Utterance]] = {}
     for split in splits:
         if split in found:
@@ -52,6 +54,8 @@ def read_splits(
         if manifest.is_file():
             # Paths in a manifest may begin at its folder.
             rows = [replace(row, path=str(corpus / row.path)) for row in read_manifest(manifest)]
+        elif manifests and split not in (folders := splits_in(corpus)):
+            raise no_split(corpus, split, sorted({*folders, *manifests}))
         else:
             rows = scan_split(corpus, split, measure=_seconds, progress=progress)
         if not rows:

@@ -86,7 +86,8 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
             process = context.Process(
                 target=_child, args=(task, threads, counter, loaded, sender), daemon=True
             )
-            process.start()
+            with _keyboard_unheard():
+                process.start()
             # Only the child's end is left, so that its death is heard.
             sender.close()
             processes[receiver] = process
@@ -98,6 +99,16 @@ def _started(task: Task, jobs: int) -> Iterator[dict[Connection, BaseProcess]]:
             started.join(GRACE_SECONDS)
             started.kill()
             started.join()
+
+
+@contextmanager
+def _keyboard_unheard() -> Iterator[None]:
+    """A process that starts here never hears Ctrl-C: it reaches everyone, and one answer to it is enough."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _received(pipe: Connection, process: BaseProcess) -> Message:
@@ -120,8 +131,6 @@ def _received(pipe: Connection, process: BaseProcess) -> Message:
 
 def _child(task: Task, threads: int, counter: Any, loaded: Any, pipe: Connection) -> None:
     """A process: takes batches by their number until there are none."""
-    # At the keyboard Ctrl-C reaches everyone, and one answer to it is enough.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         torch.set_num_threads(threads)
         worker = Worker(task)

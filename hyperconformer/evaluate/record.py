@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hyperconformer.decoding.options import HEEDED
+from hyperconformer.evaluate.settings import HELPERS
 from hyperconformer.tables import record_rows
 
 SECTION = "## Decoding"
@@ -85,11 +87,15 @@ def test_row(found: Mapping[str, Any], split: str, search: str) -> list[str]:
     '400 | 31 | 29 | `hyperconformer evaluate` | unknown | a CPU, threads: 2, jobs: 2 | 2026-01-31'
     """
     result = found["splits"][split][search]
-    dials = ", ".join(f"{name} {value}" for name, value in found["given"].items() if name != "nbest")
+    dials = ", ".join(
+        f"{name} {value}"
+        for name, value in found["given"].items()
+        if HELPERS.get(name, name) in HEEDED[search] and name != "nbest"
+    )
     return [
         found["model"],
         split,
-        f"{search} ({dials})" if dials and search != "greedy" else search,
+        f"{search} ({dials})" if dials else search,
         f"{result['wer']:.2f}",
         f"{result['low']:.2f} - {result['high']:.2f}",
         " / ".join(str(result[kind]) for kind in ("substitutions", "deletions", "insertions")),

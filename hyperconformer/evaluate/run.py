@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from hyperconformer.calibration import calibration_of, reliability_table
+from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.record import record_test
 from hyperconformer.evaluate.settings import Settings
-from hyperconformer.evaluate.task import Answer, Asked
+from hyperconformer.evaluate.task import Answer, Asked, Said
 from hyperconformer.provenance import environment
 from hyperconformer.scoring import report_row, score
 from hyperconformer.tables import check_file
-from hyperconformer.wer_files import Trial, find_trials, write_results
+from hyperconformer.wer_files import Trial, find_trials, remove_trials, write_results
 from hyperconformer.wer_tables import Column, closing_table
 
 SPEED = (
@@ -23,8 +24,11 @@ SPEED = (
     Column("search x", lambda row: f"{row['search_x']:.0f}"),
     Column("total x", lambda row: f"{row['total_x']:.0f}"),
 )
-"""Seconds of audio a second: heard, searched, and all with the wait for audio."""
+LEGEND = "x: seconds of audio a second, heard (encode), searched, and both with the wait for audio (total)"
 SUMMARY = "evaluate.json"
+DIGITS = 6
+_WORDS = ("ngram", "words")
+"""Parts that go together, and have a weight each."""
 
 
 def evaluate(settings: Settings) -> int:
@@ -60,8 +64,9 @@ def evaluate(settings: Settings) -> int:
         Path(settings.data_folder), settings.splits, limit=settings.limit, progress=settings.progress
     )
     heard = gather(settings, corpus, [Asked(decode, options) for decode in settings.decode])
-    metrics = {split: _results(split, of_split, settings) for split, of_split in heard.items()}
+    metrics = {split: _results(split, of_split, settings, options) for split, of_split in heard.items()}
     print(closing_table(metrics, SPEED))
+    print(LEGEND)
     found = {
         "model": settings.model,
         **environment(),
@@ -79,7 +84,7 @@ def evaluate(settings: Settings) -> int:
 
 
 def check_output(folder: Path, settings: Settings) -> None:
-    """Make the folder of the results, and refuse one that holds those of a training run's own test.
+    """Make the folder of the results, and refuse one that holds others which these do not replace.
 
     Parameters
     ----------
@@ -89,7 +94,8 @@ def check_output(folder: Path, settings: Settings) -> None:
     Raises
     ------
     InputError
-        If it cannot be written, or holds results that ``compare`` could not tell from the new ones.
+        If it cannot be written, holds those of a training run's own test, which ``compare`` could not tell
+        from the new ones, or those of another split, of which ``evaluate.json`` would say nothing any more.
 
     Examples
     --------
@@ -106,6 +112,11 @@ def check_output(folder: Path, settings: Settings) -> None:
             f"--output_dir '{folder}' cannot be written ({reason}): choose another folder"
         ) from error
     for trial, path in find_trials(folder).items():
+        if trial.split not in settings.splits and (folder / SUMMARY).exists():
+            raise InputError(
+                f"--output_dir '{folder}' holds a test of {trial.split}, which this one does not replace: "
+                f"choose another folder, or test {trial.split} as well"
+            )
         if trial.split in settings.splits and path.stem != _stem(trial):
             raise InputError(
                 f"--output_dir '{folder}' holds the results of a run's own test ({path.name}): choose another"
@@ -122,14 +133,20 @@ def _models(settings: Settings) -> dict[str, str]:
     return {name: path for name, path in named.items() if path is not None}
 
 
-def _results(split: str, heard: Heard, settings: Settings) -> dict[str, dict[str, Any]]:
+def _results(
+    split: str, heard: Heard, settings: Settings, options: SearchOptions
+) -> dict[str, dict[str, Any]]:
     """Score every search of a split, and write its files if there is a folder for them."""
     rows: dict[str, dict[str, Any]] = {}
+    if settings.output_dir:
+        remove_trials(Path(settings.output_dir), split)
     for place, (decode, answers) in enumerate(zip(settings.decode, heard.answers, strict=True)):
         report = score([(u, answers[u.id].text) for u in heard.utterances], split)
         if settings.output_dir:
             trial = Trial(split, decode)
-            further = {name: details(heard.seconds[name], answer) for name, answer in answers.items()}
+            further = {
+                name: details(heard.seconds[name], answer, options) for name, answer in answers.items()
+            }
             write_results(report, trial, Path(settings.output_dir) / f"{_stem(trial)}.txt", further)
         rows[decode] = {
             **report_row(report),
@@ -142,12 +159,12 @@ def _results(split: str, heard: Heard, settings: Settings) -> dict[str, dict[str
         }
         if settings.word_timestamps and any(answer.words for answer in answers.values()):
             judged = calibration_of((each, answers[each.id].words or ()) for each in report.utterances)
-            rows[decode]["calibration_error"] = judged.ece
+            rows[decode]["calibration_error"] = round(judged.ece, DIGITS)
             print(f"confidences of {split}, {decode}:\n{reliability_table(judged)}")
     return rows
 
 
-def details(seconds: float, answer: Answer) -> dict[str, Any]:
+def details(seconds: float, answer: Answer, options: SearchOptions) -> dict[str, Any]:
     """What the line of an utterance says beside its words.
 
     Parameters
@@ -155,6 +172,8 @@ def details(seconds: float, answer: Answer) -> dict[str, Any]:
     seconds : float
         Its duration.
     answer : Answer
+    options : SearchOptions
+        Of its search.
 
     Returns
     -------
@@ -163,15 +182,12 @@ def details(seconds: float, answer: Answer) -> dict[str, Any]:
     Examples
     --------
     >>> from hyperconformer.evaluate.task import Said
-    >>> details(1.5, Answer((Said("ONE", -0.5, {"ctc": -0.5}),)))
+    >>> details(1.5, Answer((Said("ONE", -0.5, {"ctc": -0.5}),)), SearchOptions())
     {'seconds': 1.5, 'score': -0.5, 'parts': {'ctc': -0.5}}
     """
-    best = answer.nbest[0]
-    found: dict[str, Any] = {"seconds": seconds, "score": best.score, "parts": dict(best.parts)}
+    found: dict[str, Any] = {"seconds": seconds, **_scores(answer.nbest[0], options)}
     if len(answer.nbest) > 1:
-        found["nbest"] = [
-            {"text": said.text, "score": said.score, "parts": dict(said.parts)} for said in answer.nbest
-        ]
+        found["nbest"] = [{"text": said.text, **_scores(said, options)} for said in answer.nbest]
     if answer.words is not None:
         found["words"] = [
             {
@@ -183,3 +199,13 @@ def details(seconds: float, answer: Answer) -> dict[str, Any]:
             for word in answer.words
         ]
     return found
+
+
+def _scores(said: Said, options: SearchOptions) -> dict[str, Any]:
+    """A hypothesis's score and its parts, without those of words that have no weight."""
+    parts = {
+        name: round(part, DIGITS)
+        for name, part in said.parts.items()
+        if name not in _WORDS or options.weight(name)
+    }
+    return {"score": round(said.score, DIGITS), "parts": parts}

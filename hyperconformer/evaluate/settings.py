@@ -7,26 +7,24 @@ from dataclasses import dataclass, field, fields
 from itertools import product
 from typing import Any
 
-from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.errors import InputError
 
-DECODES = ("greedy", "prefix", "rescore", "joint")
-"""The keys of searches.SEARCHES, which would be slow to import here."""
-
+DECODES = tuple(HEEDED)
 OPTION_HELP = {
-    "beam_size": "hypotheses kept",
-    "nbest": "hypotheses written down for each utterance",
-    "ctc_weight": "share of CTC beside attention (rescore, joint)",
-    "lm_weight": "of the Transformer language model --lm",
-    "ngram_weight": "of the n-gram model --ngram",
-    "word_bonus": "nats for every word",
-    "hotword_bonus": "nats for every character of a phrase in --hotwords",
-    "temperature": "divides the attention decoder's logits",
-    "lm_temperature": "divides the language model's logits",
-    "length_normalization": "rank by score per token (joint)",
-    "min_decode_ratio": "fewest tokens per encoder frame (joint)",
-    "max_decode_ratio": "most tokens per encoder frame (joint)",
-    "eos_threshold": "end only where its log-probability exceeds this times the best token's (joint)",
+    "beam_size": "hypotheses kept; 10 to 66",
+    "nbest": "hypotheses written down for each utterance, at most beam_size; needs --output_dir",
+    "ctc_weight": "share of CTC beside attention, 0 to 1",
+    "lm_weight": "of the Transformer language model --lm; 0.2 to 0.8",
+    "ngram_weight": "of the n-gram model --ngram; 0.2 to 0.8",
+    "word_bonus": "nats for every word; 0 to 3, beside an n-gram model",
+    "hotword_bonus": "nats for every character of a phrase in --hotwords; 0.5 to 2",
+    "temperature": "divides the attention decoder's logits; 1 to 1.5",
+    "lm_temperature": "divides the logits of --lm; 1 to 1.5",
+    "length_normalization": "rank by score per token",
+    "min_decode_ratio": "fewest tokens per encoder frame, 0 to 1",
+    "max_decode_ratio": "most tokens per encoder frame, 0 to 1",
+    "eos_threshold": "end only where its log-probability exceeds this times the best token's; 1 or more",
 }
 OPTIONS = {option.name: option for option in fields(SearchOptions)}
 HELPERS = {"lm": "lm_weight", "ngram": "ngram_weight", "hotwords": "hotword_bonus"}
@@ -67,7 +65,7 @@ class Settings:
 
     Examples
     --------
-    >>> Settings("model", "data", ("dev",), given={"lm_weight": 0.5})
+    >>> Settings("model", "data", ("dev",), ("joint",), given={"lm_weight": 0.5})
     Traceback (most recent call last):
         ...
     hyperconformer.errors.InputError: --lm_weight needs --lm
@@ -103,18 +101,36 @@ class Settings:
         for option in self.sweep:
             if option in self.given:
                 raise InputError(f"--{option} is given and swept: leave one out")
+        self._check_heeded()
         for helper, option in HELPERS.items():
             heard = any([*self.sweep.get(option, ()), self.given.get(option, 0)])
             if heard and getattr(self, helper) is None:
                 raise InputError(f"--{option} needs --{helper}")
             if getattr(self, helper) is not None and not heard:
                 raise InputError(f"--{helper} says nothing without --{option}: give that too")
+        if "lm_temperature" in (*self.given, *self.sweep) and self.lm is None:
+            raise InputError("--lm_temperature needs --lm")
         if self.sweep and (self.word_timestamps or self.output_dir or self.record or "nbest" in self.given):
             raise InputError(
                 "--sweep prints a table and nothing else: leave out --nbest, --word_timestamps, --output_dir "
                 "and --record"
             )
         self.combinations()
+        for asked, flag in (("nbest" in self.given, "nbest"), (self.word_timestamps, "word_timestamps")):
+            if asked and not self.output_dir:
+                raise InputError(f"--{flag} is written to files: give --output_dir a folder for them")
+
+    def _check_heeded(self) -> None:
+        """Refuse what no search that is asked for would heed."""
+        helped = [helper for helper in HELPERS if getattr(self, helper) is not None]
+        for name in (*self.given, *self.sweep, *helped):
+            option = HELPERS.get(name, name)
+            if not any(option in HEEDED[search] for search in self.decode):
+                heeding = " or ".join(search for search in DECODES if option in HEEDED[search])
+                raise InputError(
+                    f"--{name} does nothing in {' or '.join(self.decode)} search: leave it out, or --decode "
+                    f"{heeding}"
+                )
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Settings":
@@ -155,7 +171,7 @@ class Settings:
 
         Examples
         --------
-        >>> settings = Settings("model", "data", ("dev",), sweep={"ctc_weight": (0.2, 0.4)})
+        >>> settings = Settings("model", "data", ("dev",), ("joint",), sweep={"ctc_weight": (0.2, 0.4)})
         >>> [options.ctc_weight for options in settings.combinations()]
         [0.2, 0.4]
         """

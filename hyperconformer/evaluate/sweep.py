@@ -10,21 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
-from hyperconformer.evaluate.settings import OPTIONS, Settings
+from hyperconformer.evaluate.settings import HELPERS, OPTIONS, Settings
 from hyperconformer.evaluate.task import Asked
 from hyperconformer.scoring import report_row, score
-
-_JOINT_ONLY = {"min_decode_ratio", "max_decode_ratio", "eos_threshold"}
-UNHEARD: dict[str, set[str]] = {
-    "greedy": set(OPTIONS),
-    "prefix": {"ctc_weight", "temperature", "length_normalization"} | _JOINT_ONLY,
-    "rescore": _JOINT_ONLY,
-    "joint": set(),
-}
-"""Options that a search does not know."""
 
 
 class Tried(NamedTuple):
@@ -34,7 +25,7 @@ class Tried(NamedTuple):
     ----------
     decode : str
     values : mapping of str to value
-        Those of the swept options that the search knows.
+        Those of the swept options that the search heeds.
     row : dict
         Its WER in percent, with its interval and counts.
 
@@ -69,7 +60,7 @@ def sweep(settings: Settings) -> int:
 
     Examples
     --------
-    >>> sweep(Settings("model", "/nowhere", ("dev-clean",), sweep={"beam_size": (1, 10)}))
+    >>> sweep(Settings("model", "/nowhere", ("dev-clean",), ("joint",), sweep={"beam_size": (1, 10)}))
     Traceback (most recent call last):
         ...
     hyperconformer.errors.InputError: data_folder '/nowhere' does not exist or is no folder: point ...
@@ -82,11 +73,13 @@ def sweep(settings: Settings) -> int:
     heard = gather(settings, corpus, asked)
     tried = []
     for place, (decode, options) in enumerate((one.decode, each) for one in asked for each in one.variants):
-        known = [name for name in settings.sweep if name not in UNHEARD[decode]]
-        values = {name: getattr(options, name) for name in known}
+        values = {name: getattr(options, name) for name in settings.sweep if name in HEEDED[decode]}
         tried.append(Tried(decode, values, _row(settings, heard, place)))
-    tried.sort(key=lambda one: one.row["wer"])
+    tried.sort(key=lambda one: (one.row["wer"], distance(settings.sweep, one.values)))
     print(table(list(settings.sweep), tried))
+    ties = sum(one.row["wer"] == tried[0].row["wer"] for one in tried)
+    if ties > 1:
+        print(f"{ties} share the lowest WER: of these the one nearest to the options' defaults is named")
     print(f"best: {flags(settings, tried[0])}")
     return 1 if any(of_split.faults for of_split in heard.values()) else 0
 
@@ -114,7 +107,9 @@ def searches(decode: str, combinations: Sequence[SearchOptions]) -> list[Asked]:
     """
     if decode == "greedy":
         return [Asked(decode, SearchOptions())]
-    unheard: dict[str, Any] = {name: OPTIONS[name].default for name in UNHEARD[decode]}
+    unheard: dict[str, Any] = {
+        name: option.default for name, option in OPTIONS.items() if name not in HEEDED[decode]
+    }
     combinations = list(dict.fromkeys(replace(options, **unheard) for options in combinations))
     if decode != "rescore":
         return [Asked(decode, options) for options in combinations]
@@ -127,6 +122,36 @@ def searches(decode: str, combinations: Sequence[SearchOptions]) -> list[Asked]:
         )
         groups.setdefault(base, []).append(options)
     return [Asked(decode, base, tuple(ranked)) for base, ranked in groups.items()]
+
+
+def distance(swept: Mapping[str, Sequence[Any]], values: Mapping[str, Any]) -> float:
+    """How far values are from the options' defaults.
+
+    Parameters
+    ----------
+    swept : mapping of str to sequence of value
+        All values of each option.
+    values : mapping of str to value
+
+    Returns
+    -------
+    float
+        The sum over options, each in units of the widest step that its values and its default allow.
+
+    Examples
+    --------
+    >>> swept = {"ctc_weight": (0.2, 0.5), "lm_weight": (0.0, 2.0)}
+    >>> distance(swept, {"ctc_weight": 0.2, "lm_weight": 2.0}), distance(swept, {"lm_weight": 0.0})
+    (2.0, 0.0)
+    """
+    total = 0.0
+    for name, value in values.items():
+        default = OPTIONS[name].default
+        # No threshold for the end is as good as an endless one.
+        wanted = max(swept[name]) if default is None else default
+        widest = max(abs(each - wanted) for each in swept[name])
+        total += abs(value - wanted) / widest if widest else 0.0
+    return total
 
 
 def _row(settings: Settings, heard: dict[str, Heard], place: int) -> dict[str, float]:
@@ -183,15 +208,21 @@ def flags(settings: Settings, best: Tried) -> str:
 
     Examples
     --------
-    >>> settings = Settings("m", "d", ("dev",), given={"beam_size": 20}, sweep={"ctc_weight": (0.2, 0.3)})
+    >>> settings = Settings("m", "d", ("dev",), ("joint",), {"beam_size": 20}, {"ctc_weight": (0.2, 0.3)})
     >>> flags(settings, Tried("joint", {"ctc_weight": 0.3}, {}))
     '--decode joint --beam_size 20 --ctc_weight 0.3'
     """
-    if best.decode == "greedy":
-        return "--decode greedy"
-    named = {"lm": settings.lm, "ngram": settings.ngram, "hotwords": settings.hotwords}
     chosen = {**settings.given, **best.values}
-    given = {name: path for name, path in named.items() if path is not None} | chosen
+    given: dict[str, Any] = {}
+    for helper, option in HELPERS.items():
+        if chosen.get(option) and option in HEEDED[best.decode]:
+            given[helper] = getattr(settings, helper)
+        else:
+            # What has no say would be refused.
+            chosen.pop(option, None)
+    if "lm" not in given:
+        chosen.pop("lm_temperature", None)
+    given |= {name: value for name, value in chosen.items() if name in HEEDED[best.decode]}
     spelt = [
         f"--{name}" if value is True else f"--{name} {value}"
         for name, value in given.items()

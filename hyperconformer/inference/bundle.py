@@ -20,7 +20,8 @@ from hyperconformer.text import Tokenizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
-FORMAT = "hyperconformer-2"
+FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
+KINDS = {FORMAT: "a recogniser", LANGUAGE_MODEL_FORMAT: "a language model"}
 LONGEST_REASON = 300
 CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD = (
     "config.json",
@@ -206,7 +207,7 @@ training wrote
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["format"] != wanted:
-            raise ValueError(f"its format is {config['format']!r}, here {wanted!r} is read")
+            raise ValueError(_other_kind(config["format"], wanted))
         model = build(config)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -219,3 +220,10 @@ training wrote
             f"model '{folder}': {WEIGHTS} cannot be used ({one_line(error, LONGEST_REASON)})"
         ) from error
     return model.to(device).eval(), Tokenizer.load(folder / TOKENIZER)
+
+
+def _other_kind(found: Any, wanted: str) -> str:
+    """Say what a folder is that another kind of model was expected in."""
+    if found in KINDS and wanted in KINDS:
+        return f"this is {KINDS[found]}, not {KINDS[wanted]}: give the folder of {KINDS[wanted]}"
+    return f"its format is {found!r}, here {wanted!r} is read"

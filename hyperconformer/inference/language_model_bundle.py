@@ -7,12 +7,10 @@ from typing import Any
 import torch
 
 from hyperconformer.errors import InputError
-from hyperconformer.inference.bundle import read_folder, write_folder
+from hyperconformer.inference.bundle import LANGUAGE_MODEL_FORMAT, read_folder, write_folder
 from hyperconformer.models.config import LanguageModelConfig
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.text import Tokenizer
-
-FORMAT = "hyperconformer-lm-1"
 
 
 def save_language_model(
@@ -48,7 +46,7 @@ def save_language_model(
     ...     load_language_model(folder)[0].config == config
     True
     """
-    config = {"format": FORMAT, "model": model.config.to_dict()}
+    config = {"format": LANGUAGE_MODEL_FORMAT, "model": model.config.to_dict()}
     return write_folder(folder, config, model, tokenizer, metrics=metrics, card=card)
 
 
@@ -84,7 +82,7 @@ def load_language_model(folder: Path, device: str | torch.device = "cpu") -> tup
     def build(config: Mapping[str, Any]) -> LanguageModel:
         return LanguageModel(LanguageModelConfig.from_dict(config["model"]))
 
-    return read_folder(folder, FORMAT, build, device)
+    return read_folder(folder, LANGUAGE_MODEL_FORMAT, build, device)
 
 
 def load_partner(folder: Path, tokenizer: Tokenizer, device: str | torch.device = "cpu") -> LanguageModel:

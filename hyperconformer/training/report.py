@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hyperconformer.decoding.options import HEEDED
 from hyperconformer.models.asr import ASR
 from hyperconformer.provenance import environment
 from hyperconformer.training.settings import Settings
@@ -61,19 +62,19 @@ def run_metrics(
     }
 
 
-HEEDED = {
-    "greedy": (),
-    "prefix": ("beam_size",),
-    "rescore": ("beam_size", "ctc_weight_decode", "length_normalization"),
-    "joint": ("beam_size", "ctc_weight_decode", "length_normalization"),
+DIALS = {
+    "beam_size": "beam_size",
+    "ctc_weight_decode": "ctc_weight",
+    "length_normalization": "length_normalization",
 }
-"""The settings that each search heeds."""
+"""Settings that are told of a search that heeds them, by the names that its options have."""
 
 
 def _dials(settings: Settings, search: str) -> dict[str, Any]:
     """What a search's result depends on."""
     asked = ("language_model", "lm_weight") if settings.lm_weight and search != "greedy" else ()
-    return {dial: getattr(settings, dial) for dial in (*HEEDED[search], *asked)}
+    heeded = [dial for dial, option in DIALS.items() if option in HEEDED[search]]
+    return {dial: getattr(settings, dial) for dial in (*heeded, *asked)}
 
 
 def model_card(metrics: dict[str, Any]) -> str:

@@ -107,7 +107,8 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
             made = f"make -o {environment}/.installed demo VENV={environment} ARGS='--debug --noprogressbar'"
             outputs[command] = run(made, checkout)
         elif command.startswith("python train.py recipes/LibriSpeech/LM"):
-            outputs[command] = run(f"{command} --debug --noprogressbar", checkout)
+            small = "--output_folder=results/small_lm/7775 --debug --noprogressbar"
+            outputs[command] = run(f"{command} {small}", checkout)
             assert "perplexity of " in outputs[command]
         elif command.startswith("hyperconformer ngram"):
             outputs[command] = run(command, checkout)
@@ -137,6 +138,8 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
             outputs[command] = run(f"{command} --limit 3 --beam_size 3", checkout)
             assert "WER %" in outputs[command]
             assert ("best: --decode" in outputs[command]) == ("--sweep" in command)
+        elif command.startswith("echo "):
+            outputs[command] = run(command, checkout)
         elif command == "hyperconformer doctor":
             outputs[command] = run(command, checkout)
             assert "FAULT" not in outputs[command]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperconformer.cli import main
+from hyperconformer.cli import COMMANDS, main
 from hyperconformer.data.librispeech import prepare_librispeech, scan_split
-from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.decoding.searches import SEARCHES
 from hyperconformer.errors import InputError
 from hyperconformer.evaluate import jobs, settings, sweep
@@ -49,16 +49,20 @@ def tiny_lm(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_names_are_those_of_the_searches() -> None:
-    assert set(settings.DECODES) == set(SEARCHES) == set(sweep.UNHEARD)
+    assert set(settings.DECODES) == set(SEARCHES)
+    assert set(HEEDED["joint"]) == set(settings.OPTIONS)
     assert list(settings.OPTION_HELP) == list(settings.OPTIONS)
 
 
 def test_every_search_option_is_a_flag() -> None:
     flags = ["--beam_size", "20", "--nbest", "5", "--length_normalization", "--eos_threshold", "1.5"]
+    flags += ["--decode", "joint", "--output_dir", "out"]
     assert parsed(*flags).combinations() == [
         SearchOptions(beam_size=20, nbest=5, length_normalization=True, eos_threshold=1.5)
     ]
-    assert parsed("--sweep", "beam_size=1,5", "--sweep", "temperature=1,2").combinations() == [
+    assert parsed(
+        "--decode", "joint", "--sweep", "beam_size=1,5", "--sweep", "temperature=1,2"
+    ).combinations() == [
         SearchOptions(beam_size=beam, temperature=temperature)
         for beam, temperature in product((1, 5), (1, 2))
     ]
@@ -82,13 +86,89 @@ def test_every_search_option_is_a_flag() -> None:
         (["--sweep", "ctc_weight=1", "--output_dir", "out"], "leave out --nbest"),
         (["--decode", "joint", "joint"], "names joint twice"),
         (["--batch_seconds", "nan"], "must be greater than 0"),
+        (
+            ["--decode", "prefix", "--sweep", "ctc_weight=0,1"],
+            "--ctc_weight does nothing in prefix search: .*",
+        ),
+        (["--decode", "greedy", "--nbest", "2"], "--nbest does nothing in greedy search: leave it out, or"),
+        (["--decode", "greedy", "--hotwords", "f"], "--hotwords does nothing in greedy search"),
+        (
+            ["--decode", "greedy", "prefix", "--eos_threshold", "2"],
+            "in greedy or prefix search.* --decode joint$",
+        ),
+        (["--lm_temperature", "2"], "--lm_temperature needs --lm"),
+        (["--nbest", "2"], "--nbest is written to files: give --output_dir"),
+        (["--word_timestamps"], "--word_timestamps is written to files: give --output_dir"),
+        (["--min_decode_ratio", "0.5", "--max_decode_ratio", "0.4"], "0.5 is more than max_decode_ratio 0.4"),
         (["--precision", "fp16"], "fp16 needs a GPU"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(flags: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
-        parsed(*flags)
+        parsed(*([] if "--decode" in flags else ["--decode", "joint"]), *flags)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", settings.OPTIONS)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_an_option_is_taken_where_the_search_heeds_it(search: str, name: str) -> None:
+    flags = {"length_normalization": []}.get(name, ["1"])
+    helpers = {option: helper for helper, option in settings.HELPERS.items()} | {"lm_temperature": "lm"}
+    given = ["--decode", search, f"--{name}", *flags, "--output_dir", "out"]
+    if name in helpers:
+        given += [f"--{helpers[name]}", "x"]
+    if name == "lm_temperature":
+        given += ["--lm_weight", "1"]
+    if name in HEEDED[search]:
+        assert name in parsed(*given).given
+    else:
+        with pytest.raises(InputError, match=rf"does nothing in {search} search"):
+            parsed(*given)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["m", "--beamsize", "5"], "unrecognized arguments: --beamsize 5: did you mean --beam_size?"),
+        (
+            ["m", "--decode", "joint,greedy"],
+            "there is no search 'joint,greedy': name one or more of greedy, ",
+        ),
+        (["m", "--limit", "0"], "argument --limit: '0' is not a whole number of at least 1"),
+        (["--model", "m"], "MODEL stands without --model: hyperconformer evaluate m "),
+    ],
+)
+def test_slips_of_the_pen_are_one_line(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["evaluate", *flags, "--data_folder", "d", "--splits", "dev"])
+    said = capsys.readouterr().err
+    assert raised.value.code == 2 and message in said and said.count("\n") == 1
+
+
+def test_an_interruption_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "doctor", (interrupted, *COMMANDS["doctor"][1:]))
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_split_that_is_not_there_is_guessed(tiny_librispeech, tmp_path: Path) -> None:
+    folder = tiny_librispeech()
+    prepare_librispeech(folder, ["test-tiny", "train-tiny"], tmp_path, progress=False)
+    with pytest.raises(
+        InputError, match=r"'tset-tiny' \(did you mean 'test-tiny'\?\) in .* test-tiny, train-tiny:"
+    ):
+        read_splits(tmp_path, ["tset-tiny"])
+    with pytest.raises(
+        InputError, match=f"is itself the split 'test-tiny': point --data_folder at '{folder}'"
+    ):
+        read_splits(folder / "test-tiny", ["test-tiny"])
 
 
 def test_splits_are_read_from_both_layouts(tiny_librispeech, tmp_path: Path) -> None:
@@ -107,6 +187,7 @@ def test_splits_are_read_from_both_layouts(tiny_librispeech, tmp_path: Path) -> 
 def test_it_hears_what_the_transcriber_hears(tiny_bundle: Path, tiny_librispeech, tmp_path: Path) -> None:
     folder, transcriber = tiny_librispeech(), Transcriber.load(tiny_bundle)
     decode = ["--decode", "greedy", "prefix", "rescore", "joint", "--nbest", "2", "--word_timestamps"]
+    decode += ["--word_bonus", "0.5"]
     given = [str(tiny_bundle), "--data_folder", str(folder), "--splits", "test-tiny", "train-tiny"]
     assert main(["evaluate", *given, *decode, "--output_dir", str(tmp_path / "out")]) == 0
     for utterance in scan_split(folder, "train-tiny"):
@@ -122,6 +203,11 @@ def test_it_hears_what_the_transcriber_hears(tiny_bundle: Path, tiny_librispeech
             assert [word["word"] for word in row["words"]] == row["hypothesis"].split()
             times = [time for word in row["words"] for time in (word["start"], word["end"])]
             assert times == sorted(times) and all(0 <= time <= row["seconds"] for time in times)
+            if search == "prefix":
+                assert set(row["parts"]) == {"ctc", "words"}
+                assert row["score"] == pytest.approx(
+                    row["parts"]["ctc"] + 0.5 * row["parts"]["words"], abs=2e-6
+                )
             if search != "greedy":
                 assert row["nbest"][0] == {
                     "text": row["hypothesis"],
@@ -165,6 +251,11 @@ def test_results_of_a_run_are_not_mixed_with_others(
     folder = tiny_librispeech()
     given = ["evaluate", str(tiny_bundle), "--data_folder", str(folder), "--splits", "test-tiny"]
     assert main([*given, "--output_dir", str(tmp_path)]) == 0
+    assert main([*given, "--decode", "prefix", "--output_dir", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.glob("wer_*")) == [
+        "wer_test-tiny_prefix.jsonl", "wer_test-tiny_prefix.txt",
+    ]  # fmt: skip
+    assert main([*given[:-1], "train-tiny", "--output_dir", str(tmp_path)]) == 2
     assert main([*given, "--output_dir", str(tmp_path)]) == 0
     for suffix in ("txt", "jsonl"):
         (tmp_path / f"wer_test-tiny_greedy.{suffix}").rename(tmp_path / f"wer_test-tiny.{suffix}")
@@ -209,10 +300,31 @@ def test_a_sweep_finds_what_single_tests_find(
         assert found[search, lm, ctc] == pytest.approx(100 * edits / words, abs=0.01)
 
 
+def test_of_equals_a_sweep_names_the_usual_and_says_so(
+    tiny_bundle: Path, tiny_lm: Path, tiny_librispeech, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["evaluate", str(tiny_bundle), "--data_folder", str(tiny_librispeech()), "--splits", "test-tiny"]
+    # Nothing but the end may be said, so that all are as wrong.
+    given += ["--decode", "joint", "--beam_size", "2", "--max_decode_ratio", "0.001", "--lm", str(tiny_lm)]
+    sweeps = ["--sweep", "ctc_weight=0.1,0.3,0.8", "--sweep", "lm_weight=0.5,0"]
+    assert main([*given, *sweeps, "--lm_temperature", "1.5"]) == 0
+    *_, note, best = capsys.readouterr().out.splitlines()
+    assert note.startswith("6 share the lowest WER")
+    # Without a say the language model is not named, and these flags can be pasted.
+    assert best == "best: --decode joint --beam_size 2 --max_decode_ratio 0.001 --ctc_weight 0.3"
+    assert main([*given[:-2], *best.split()[1:]]) == 0
+
+
 def test_rescoring_again_is_exact(tiny_bundle: Path, tiny_lm: Path, tiny_librispeech) -> None:
     corpus = read_splits(tiny_librispeech(), ["train-tiny"])
     given = Settings(
-        str(tiny_bundle), "", ("train-tiny",), progress=False, lm=str(tiny_lm), given={"lm_weight": 1}
+        str(tiny_bundle),
+        "",
+        ("train-tiny",),
+        ("rescore",),
+        progress=False,
+        lm=str(tiny_lm),
+        given={"lm_weight": 1},
     )
     tried = [
         SearchOptions(beam_size=5, lm_weight=lm, ctc_weight=ctc, length_normalization=per_token)

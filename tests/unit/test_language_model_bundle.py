@@ -40,9 +40,9 @@ def test_it_comes_back(written: tuple[Path, LanguageModel]) -> None:
 def test_a_recogniser_is_not_taken_for_a_language_model(
     written: tuple[Path, LanguageModel], tiny_bundle: Path
 ) -> None:
-    with pytest.raises(InputError, match="its format is 'hyperconformer-2', here 'hyperconformer-lm-1'"):
+    with pytest.raises(InputError, match="this is a recogniser, not a language model: give "):
         load_language_model(tiny_bundle)
-    with pytest.raises(InputError, match="its format is 'hyperconformer-lm-1', here 'hyperconformer-2'"):
+    with pytest.raises(InputError, match="this is a language model, not a recogniser: give "):
         load_bundle(written[0])
 
 
