@@ -7,7 +7,7 @@ Recipes stand in hparams/; any key of one can be given here. Options of a run:
   --device=cpu|cuda|cuda:1     --precision=auto|fp32|bf16|fp16     --eval_precision=auto|fp32|bf16|fp16
   --compile                    let torch.compile make the training step faster
   --record=RESULTS.md          add the run's rows to a file of results
-  --debug                      a few short batches of everything, in a folder of its own
+  --debug                      a few short batches of everything, in <output_folder>_debug
   --test_only                  average the kept checkpoints and test again
   --noprogressbar
 """

@@ -98,6 +98,11 @@ class Tokenizer:
         hyperconformer.errors.InputError: tokenizer 'nowhere/tokenizer.model' cannot be read (No such \
 file or directory): train one first or correct its path
         """
+        if path.is_dir():
+            # A model folder, or that of a run.
+            inner = [path / "tokenizer.model", path / "model" / "tokenizer.model"]
+            wanted = next(filter(Path.is_file, inner), inner[0])
+            raise InputError(f"tokenizer '{path}' is a folder: give the file in it, '{wanted}'")
         try:
             model_bytes = path.read_bytes()
         except OSError as error:

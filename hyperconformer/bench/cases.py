@@ -170,11 +170,16 @@ class Case:
         return self.device.partition(":")[0]
 
     @property
+    def length(self) -> str:
+        """The seconds as tables and messages show them."""
+        return f"{round(self.seconds, 2):g}"
+
+    @property
     def name(self) -> str:
         """What messages call it."""
         mode = "" if self.mode == "eager" else f" {self.mode}"
         further = "" if self.decoding is None else f", {self.decoding.label}"
-        return f"{self.kind} {self.system} {self.seconds:g} s {self.part}{mode}{further}"
+        return f"{self.kind} {self.system} {self.length} s {self.part}{mode}{further}"
 
     def config(self) -> ModelConfig:
         """Describe our model of this case, or our counterpart of SpeechBrain's."""

@@ -139,6 +139,12 @@ def _templates(arguments: argparse.Namespace) -> "list[Case]":
     ]
 
 
+def _usual_threads() -> int:
+    """What the environment says, which may be a list for nested loops; else all cores that we may use."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(said) if said.isdecimal() and int(said) else len(os.sched_getaffinity(0))
+
+
 def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     """What a case runs on, and how long it may."""
     from hyperconformer.device import check_device
@@ -150,7 +156,7 @@ def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": arguments.device,
         "precision": precision,
-        "threads": arguments.threads or len(os.sched_getaffinity(0)),
+        "threads": arguments.threads or _usual_threads(),
         "limit_seconds": arguments.limit,
     }
 
@@ -236,7 +242,7 @@ def _say(line: str) -> None:
 
 
 def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> None:
-    """Print the table and the JSON; write what was asked for."""
+    """Print the table; write what was asked for, or the JSON to standard output if no folder takes it."""
     from hyperconformer.bench.record import Origin, table_of, to_dict
     from hyperconformer.bench.report import text_table
 
@@ -252,7 +258,8 @@ def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> N
     if arguments.record is not None:
         record_rows(Path(arguments.record), *table_of(arguments.kind, rows, against, origin))
     print(text_table(rows, against))
-    print(said, flush=True)
+    if arguments.output is None:
+        print(said, flush=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,10 +2,10 @@
 
 import argparse
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hyperconformer.audio import audio_seconds
 from hyperconformer.bench.cases import UPSTREAM, Case, Sizes
@@ -14,9 +14,17 @@ from hyperconformer.bench.options import items, length
 from hyperconformer.data.librispeech import AUDIO_EXTENSIONS
 from hyperconformer.decoding.searches import SEARCHES
 from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.inference.language_model_bundle import load_language_model, load_partner
+from hyperconformer.models.config import LanguageModelConfig
+from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.text import Tokenizer
 
 LEGAL = (*SEARCHES, f"{UPSTREAM}joint")
 STEPS = "40"
+DRAWN_OR_NONE = ("none", "random")
+
+Loaded = TypeVar("Loaded")
 
 
 def nearest(folder: Path, seconds: float) -> Path:
@@ -87,7 +95,62 @@ def _recordings(arguments: argparse.Namespace) -> list[tuple[float, str]]:
     return found
 
 
-def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
+def _opened(option: str, folder: str, load: Callable[[Path], Loaded]) -> Loaded:
+    """Open a model's folder before anything is measured; whatever is wrong with it is the option's fault."""
+    if not (Path(folder) / "config.json").is_file():
+        raise InputError(f"{option} {folder} holds no model: give the 'model' folder that training wrote")
+    try:
+        return load(Path(folder))
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error
+
+
+def _sizes(arguments: argparse.Namespace) -> tuple[Sizes, dict[str, dict[str, int]]]:
+    """Sizes of the recogniser and of every language model: asked for, or those of a given folder."""
+    names = [name for name in Sizes.__annotations__ if hasattr(arguments, name)]
+    sizes, tokenizer = Sizes(**{name: getattr(arguments, name) for name in names}), None
+    if arguments.model:
+        model, tokenizer = _opened("--model", arguments.model, load_bundle)
+        config = model.config
+        sizes = Sizes(
+            d_model=config.d_model,
+            heads=config.nhead,
+            layers=config.num_encoder_layers,
+            decoder_layers=config.num_decoder_layers,
+            output_neurons=config.output_neurons,
+            dropout=config.transformer_dropout,
+        )
+    language_models = {}
+    for name in items(arguments.language_models):
+        lm_sizes = {key: getattr(arguments, key) for key in ("lm_d_model", "lm_heads", "lm_layers")}
+        if name not in DRAWN_OR_NONE:
+            lm, neurons = _partner(name, tokenizer), sizes.output_neurons
+            if tokenizer is None and lm.output_neurons != neurons:
+                raise InputError(
+                    f"--language_models {name} has {lm.output_neurons} output neurons, the drawn recogniser "
+                    f"{neurons}: give --output_neurons {lm.output_neurons}"
+                )
+            lm_sizes = {
+                "lm_d_model": lm.d_model,
+                "lm_heads": lm.nhead,
+                "lm_layers": lm.num_layers,
+            }
+        language_models[name] = lm_sizes
+    return sizes, language_models
+
+
+def _partner(folder: str, tokenizer: Tokenizer | None) -> LanguageModelConfig:
+    """Open a language model, which must have the tokens of a given recogniser."""
+
+    def load(path: Path) -> LanguageModel:
+        return load_language_model(path)[0] if tokenizer is None else load_partner(path, tokenizer)
+
+    return _opened("--language_models", folder, load).config
+
+
+def _decodings(
+    arguments: argparse.Namespace, audio: str, language_models: Mapping[str, Mapping[str, int]]
+) -> list[Decoding]:
     """Every beam with every count of steps and every language model."""
     for option, value in (("--steps", arguments.steps), ("--ctc", arguments.ctc)):
         if arguments.model and value:
@@ -99,15 +162,7 @@ def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
     steps: Sequence[int | None] = (
         [None] if arguments.model else _numbers("--steps", arguments.steps or [STEPS])
     )
-    beams, language_models = _numbers("--beams", arguments.beams), items(arguments.language_models)
-    for option, folder in [
-        ("--model", arguments.model),
-        *(("--language_models", m) for m in language_models),
-    ]:
-        if folder not in (None, "none", "random") and not Path(folder).is_dir():
-            raise InputError(
-                f"{option} {folder} is not a folder: give the 'model' folder that training wrote"
-            )
+    beams = _numbers("--beams", arguments.beams)
     return [
         Decoding(
             beam=beam,
@@ -116,9 +171,7 @@ def _decodings(arguments: argparse.Namespace, audio: str) -> list[Decoding]:
             ctc_weight=arguments.ctc_weight,
             lm_weight=arguments.lm_weight,
             language_model=language_model,
-            lm_d_model=arguments.lm_d_model,
-            lm_heads=arguments.lm_heads,
-            lm_layers=arguments.lm_layers,
+            **language_models[language_model],
             model=arguments.model or "",
             audio=audio,
             patience=arguments.patience,
@@ -164,11 +217,10 @@ def plan_decoding(
     ['decode joint 10 s search, beam 10, 40 steps', 'decode joint 10 s search, beam 66, 40 steps']
     """
     searches = _searches(arguments, upstream_installed)
-    names = [name for name in Sizes.__annotations__ if hasattr(arguments, name)]
-    sizes = Sizes(**{name: getattr(arguments, name) for name in names})
+    recordings, (sizes, language_models) = _recordings(arguments), _sizes(arguments)
     cases = []
-    for seconds, audio in _recordings(arguments):
-        decodings = _decodings(arguments, audio)
+    for seconds, audio in recordings:
+        decodings = _decodings(arguments, audio, language_models)
         cases += [
             Case(
                 "decode",

@@ -88,8 +88,9 @@ class Found:
 
     Examples
     --------
-    >>> Found((5, 9), -20.0005).agrees(Found((5, 9), -20.0)), Found((5,), -18.0).agrees(Found((5, 9), -20.0))
-    (True, False)
+    >>> truth = Found((5, 9), -20.0)
+    >>> [Found((5,), score).ahead_of(truth) for score in (-20.0005, -18.0, -22.0)]
+    [0.0, 2.0, -2.0]
     """
 
     tokens: tuple[int, ...] = ()
@@ -97,8 +98,9 @@ class Found:
     pruned: float | None = None
     fell_back: float | None = None
 
-    def agrees(self, other: "Found") -> bool:
-        """Whether both are the same hypothesis but for rounding, or another one that is as good."""
+    def ahead_of(self, other: "Found") -> float:
+        """By how many nats it is better than the other one; zero for rounding, or where one has no score."""
         if self.score is None or other.score is None:
-            return True
-        return abs(self.score - other.score) <= max(SAME_SCORE, SAME_SHARE * abs(other.score))
+            return 0.0
+        gap = self.score - other.score
+        return 0.0 if abs(gap) <= max(SAME_SCORE, SAME_SHARE * abs(other.score)) else gap

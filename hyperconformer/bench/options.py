@@ -22,7 +22,7 @@ _COMMON: tuple[Option, ...] = (
     ("--modes", {"nargs": "+", "default": ["eager"], "help": "eager, compile (torch.compile) or both"}),
     ("--mixers", {"nargs": "+", "help": "default: all of ours, and SpeechBrain's upstream:hypermixing"}),
     ("--against", {"metavar": "NAME", "help": "system that ratios refer to: the first upstream one"}),
-    ("--threads", {"type": _positive, "help": "of the CPU; default: all cores"}),
+    ("--threads", {"type": _positive, "help": "of the CPU; default: OMP_NUM_THREADS, or all cores"}),
     ("--repeats", {"type": _positive, "default": 10, "help": "timed runs of a process"}),
     (
         "--rounds",
@@ -32,11 +32,16 @@ _COMMON: tuple[Option, ...] = (
     ("--seed", {"type": int, "default": 0, "help": "of weights and input"}),
     ("--d_model", {"type": _positive, "default": 144, "help": "feature size"}),
     ("--heads", {"type": _positive, "default": 8, "help": "heads"}),
-    ("--output", {"metavar": "DIR", "help": "write bench.json and two figures"}),
+    ("--output", {"metavar": "DIR", "help": "write bench.json and two figures, not the JSON to stdout"}),
     ("--record", {"metavar": "FILE", "help": "append the rows to its tables, for instance to RESULTS.md"}),
 )
 # The recipe decides.
-_NOT_OF_TRAINING = ("--modes", "--repeats", "--seed", "--d_model", "--heads")
+_NOT_OF_TRAINING = ("--modes", "--repeats", "--seed", "--d_model", "--heads", "--output")
+# Real utterances have no length in common to draw figures against.
+_ONLY_JSON: Option = (
+    "--output",
+    {"metavar": "DIR", "help": "write bench.json there, not the JSON to stdout"},
+)
 _FORWARD_ONLY: Option = ("--forward_only", {"action": "store_true", "help": "leave the backward pass out"})
 _LAYERS: Option = ("--layers", {"type": _positive, "default": 10, "help": "encoder layers"})
 
@@ -56,7 +61,16 @@ def _length(flag: str, default: Sequence[str], what: str) -> Option:
 
 _RANDOM = "of a recogniser that is drawn at random"
 # What decode says otherwise.
-_NOT_OF_DECODING = ("--precision", "--modes", "--mixers", "--repeats", "--limit", "--d_model", "--heads")
+_NOT_OF_DECODING = (
+    "--precision",
+    "--modes",
+    "--mixers",
+    "--repeats",
+    "--limit",
+    "--d_model",
+    "--heads",
+    "--output",
+)
 
 _DECODING: tuple[Option, ...] = (
     (
@@ -93,6 +107,7 @@ _DECODING: tuple[Option, ...] = (
     ("--lm_d_model", {"type": _positive, "default": 768, "help": "feature size of a random language model"}),
     ("--lm_heads", {"type": _positive, "default": 12, "help": "its heads"}),
     ("--lm_layers", {"type": _positive, "default": 12, "help": "its layers"}),
+    _ONLY_JSON,
     *(option for option in _COMMON if option[0] not in _NOT_OF_DECODING),
 )
 
@@ -131,6 +146,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "--compile",
             {"action": "store_true", "help": "measure ours compiled too, as train.py --compile does"},
         ),
+        _ONLY_JSON,
         *(option for option in _COMMON if option[0] not in _NOT_OF_TRAINING),
     ),
     "decode": _DECODING,

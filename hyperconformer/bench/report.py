@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from hyperconformer.bench.cases import Case, Outcome, Part
+from hyperconformer.bench.cases import UPSTREAM, Case, Outcome, Part
 from hyperconformer.bench.decoding import Decoding, Found
 
 MEBIBYTE = 2**20
@@ -252,7 +252,7 @@ _WHAT: tuple[Column, ...] = (
     ("system", lambda row: Cell(row.case.system)),
     ("mode", lambda row: Cell(row.case.mode)),
     ("precision", lambda row: Cell(row.case.precision)),
-    ("seconds", lambda row: Cell(f"{row.case.seconds:g}")),
+    ("seconds", lambda row: Cell(row.case.length)),
     ("batch", lambda row: Cell(str(row.case.batch_size))),
     ("weights", lambda row: Cell("-" if row.parameters is None else f"{row.parameters:,}")),
 )
@@ -371,7 +371,7 @@ def text_table(rows: Sequence[Row], against: str) -> str:
         for _, cell_of in columns:
             cell = cell_of(row)
             if cell.note:
-                said = f"{row.case.system} {row.case.seconds:g} s: {cell.note}"
+                said = f"{row.case.system} {row.case.length} s: {cell.note}"
                 line.append(f"{cell.text} [{notes.setdefault(said, len(notes) + 1)}]")
             else:
                 line.append(cell.text)
@@ -380,4 +380,20 @@ def text_table(rows: Sequence[Row], against: str) -> str:
     padded = [[text.ljust(max(map(len, column))) for text in column] for column in told]
     aligned = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
     legend = f"times: fastest / median; x: multiples of {against}"
-    return "\n".join([*aligned, legend, *(f"[{number}] {said}" for said, number in notes.items())])
+    said_below = (f"[{number}] {said}" for said, number in notes.items())
+    return "\n".join([*aligned, legend, *_better_finds(rows), *said_below])
+
+
+def _better_finds(rows: Sequence[Row]) -> list[str]:
+    """How often our joint search found a better hypothesis than SpeechBrain's, which stops earlier."""
+    found = {(row.case.system, row.case.seconds, row.case.decoding): row.parts.get("search") for row in rows}
+    gaps = []
+    for (system, seconds, decoding), ours in found.items():
+        theirs = found.get((UPSTREAM + system, seconds, decoding))
+        if ours and theirs and ours.found and theirs.found:
+            gaps.append(ours.found.ahead_of(theirs.found))
+    if not gaps:
+        return []
+    better = [gap for gap in gaps if gap > 0]
+    by = f", by up to {max(better):.3g} nats" if better else ""
+    return [f"better hypotheses than SpeechBrain's: {len(better)} of {len(gaps)}{by}"]

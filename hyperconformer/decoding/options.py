@@ -111,7 +111,11 @@ class SearchOptions:
             check_range(name, getattr(self, name), 1e-3, MOST)
         if self.eos_threshold is not None:
             check_range("eos_threshold", self.eos_threshold, 1, MOST)
-        check_range("min_decode_ratio", self.min_decode_ratio, 0, self.max_decode_ratio)
+        if self.min_decode_ratio > self.max_decode_ratio:
+            raise ValueError(
+                f"min_decode_ratio {self.min_decode_ratio} is more than max_decode_ratio "
+                f"{self.max_decode_ratio}: lower it or raise the other"
+            )
         if self.nbest > self.beam_size:
             raise ValueError(
                 f"nbest {self.nbest} is more than beam_size {self.beam_size}: ask for fewer or keep more"

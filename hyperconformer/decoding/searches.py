@@ -17,7 +17,7 @@ from hyperconformer.decoding.rescoring import rescore
 from hyperconformer.decoding.token_scorers import TokenScorer
 from hyperconformer.decoding.transformer_fusion import TransformerFusion
 from hyperconformer.models.asr import ASR
-from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.models.language_model import LanguageModel, fit_width
 from hyperconformer.ngram.model import NGram
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Hypothesis
@@ -35,18 +35,13 @@ class Models:
     asr : ASR
         In evaluation mode.
     language_model : LanguageModel or None
-        Over the same tokens.
+        With the recogniser's tokenizer; it is brought to the recogniser's output neurons.
     tokenizer : Tokenizer or None
         The recogniser's; words and hotwords need it.
     ngram : NGram or None
         Over words.
     hotwords : tuple of str
         Phrases to expect.
-
-    Raises
-    ------
-    ValueError
-        If the vocabularies differ.
 
     Examples
     --------
@@ -63,12 +58,8 @@ class Models:
 
     def __post_init__(self) -> None:
         if self.language_model is not None:
-            theirs, ours = self.language_model.config.output_neurons, self.asr.config.output_neurons
-            if theirs != ours:
-                raise ValueError(
-                    f"the language model has {theirs} output neurons and the recogniser {ours}: they need "
-                    "the same tokenizer"
-                )
+            fitted = fit_width(self.language_model, self.asr.config.output_neurons)
+            object.__setattr__(self, "language_model", fitted)
 
     def words(self, options: SearchOptions) -> NGramFusion | None:
         """What scores words; None where nothing is asked of them."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -165,6 +166,49 @@ class LanguageModel(nn.Module):
         """
         given_bl, target_bl, beyond = framed(tokens_bl, lengths_b)
         return -token_losses(self(given_bl), target_bl, beyond).sum(dim=1)
+
+
+def fit_width(model: LanguageModel, width: int) -> LanguageModel:
+    """Bring a language model to a recogniser's number of output neurons; both know the same tokenizer.
+
+    Either may have more neurons than the tokenizer has tokens, and those mean nothing.
+
+    Parameters
+    ----------
+    model : LanguageModel
+    width : int
+        Output neurons V.
+
+    Returns
+    -------
+    LanguageModel
+        The same one, or one that shares its layers: ids from V on are left out of its distribution, and those
+        that it lacked have probability zero.
+
+    Examples
+    --------
+    >>> config = LanguageModelConfig(output_neurons=30, d_model=8, nhead=2, d_ffn=16, num_layers=2)
+    >>> model = LanguageModel(config).eval()
+    >>> wide = fit_width(model, 32)(torch.tensor([[BEGIN, 5]]))
+    >>> wide[0, 0, 29:].isfinite().tolist(), fit_width(model, 20).config.output_neurons
+    ([True, False, False], 20)
+    """
+    more = width - model.config.output_neurons
+    if more == 0:
+        return model
+    weights = model.state_dict()
+    # Only a bias can say never.
+    tied = model.config.tie_embeddings and more < 0
+    if not tied:
+        table = weights["embedding.weight"]
+        said = weights.get("out.weight", table), weights.get("out.bias", table.new_zeros(len(table)))
+        weights["out.weight"] = F.pad(said[0], (0, 0, 0, more))
+        weights["out.bias"] = F.pad(said[1], (0, more), value=-math.inf)
+    weights["embedding.weight"] = F.pad(weights["embedding.weight"], (0, 0, 0, more))
+    with torch.device("meta"):
+        fitted = LanguageModel(replace(model.config, output_neurons=width, tie_embeddings=tied))
+    fitted.load_state_dict(weights, assign=True)
+    return fitted.train(model.training)
 
 
 def framed(tokens_bl: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -119,18 +119,23 @@ def closing_table(results: dict[str, Metrics]) -> str:
     Examples
     --------
     >>> row = {"sentences": 9, "words": 100, "perplexity_token": 5.0, "perplexity_word": 80.0}
-    >>> print(closing_table({"valid": row}))
-    perplexity of    a token      a word  sentences      words
-    valid               5.00        80.0          9        100
+    >>> bad = {"sentences": 9, "words": 10**8, "perplexity_token": 99999.0, "perplexity_word": 123456789.0}
+    >>> print(closing_table({"valid": row, "strange": bad}))
+    perplexity of    a token      a word  sentences        words
+    valid               5.00        80.0          9          100
+    strange         99999.00    1.23e+08          9    100000000
     """
     width = max([13, *map(len, results)])
-    lines = [f"{'perplexity of':<{width}}{'a token':>11}{'a word':>12}{'sentences':>11}{'words':>11}"]
+    lines = [f"{'perplexity of':<{width}}{'a token':>11}{'a word':>12}{'sentences':>11}{'words':>13}"]
     for name, row in results.items():
-        lines.append(
-            f"{name:<{width}}{row['perplexity_token']:>11.2f}{row['perplexity_word']:>12.1f}"
-            f"{row['sentences']:>11}{row['words']:>11}"
-        )
+        token, word = _short(row["perplexity_token"], 2), _short(row["perplexity_word"], 1)
+        lines.append(f"{name:<{width}}{token:>11}{word:>12}{row['sentences']:>11}{row['words']:>13}")
     return "\n".join(lines)
+
+
+def _short(perplexity: float, digits: int) -> str:
+    """At most nine characters: what is huge, a model that has learnt nothing, as a power of ten."""
+    return f"{perplexity:.{digits}f}" if perplexity < 1e6 else f"{perplexity:.2e}"
 
 
 def model_card(metrics: Metrics) -> str:

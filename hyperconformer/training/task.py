@@ -120,23 +120,16 @@ def open_task(line: CommandLine, tasks: Mapping[str, type[Task[Any, Any, Any, An
             f"recipe {line.hparams_file!r} has task {kind!r}, which is not one of {', '.join(tasks)}".rstrip()
         )
     settings = build_settings(tasks[kind].settings_type, values, line.hparams_file)
-    if line.run_options.get("debug", False) and "output_folder" not in line.overrides:
-        settings = replace(settings, output_folder=f"{settings.output_folder}_debug")
     if line.run_options.get("debug", False):
-        _check_debug(settings, line)
+        # A debugging run is kept from real ones and from their results.
+        settings = replace(settings, output_folder=f"{settings.output_folder}_debug")
+        if "record" in line.run_options:
+            raise InputError("--debug says nothing worth recording: leave --record away")
     run_options = check_hardware(line.run_options)
     if settings.wandb:
         require_wandb()
     seed_everything(settings.seed)
     return tasks[kind](settings, run_options, line.hparams_file)
-
-
-def _check_debug(settings: RunSettings, line: CommandLine) -> None:
-    """Keep a debugging run from real ones and from their results."""
-    if any((settings.folder / "save").glob("CKPT*")):
-        raise InputError(f"--debug would write over the run in '{settings.folder}': give no --output_folder")
-    if "record" in line.run_options:
-        raise InputError("--debug says nothing worth recording: leave --record away")
 
 
 def close_task(task: Task[Any, Any, Any, Any], metrics: Mapping[str, Any]) -> Path:

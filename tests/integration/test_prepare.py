@@ -144,6 +144,6 @@ def test_a_recipe_trains_on_prepared_manifests(tiny_librispeech, tmp_path: Path)
     done = subprocess.run(train, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test: 3 utterances" in done.stdout
-    assert read_manifest(tmp_path / "run" / "manifests" / "test.csv") == read_manifest(
+    assert read_manifest(tmp_path / "run_debug" / "manifests" / "test.csv") == read_manifest(
         tmp_path / "ready" / "test.csv"
     )

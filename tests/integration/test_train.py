@@ -46,7 +46,7 @@ def run(tiny_librispeech, tmp_path: Path):
     def call(*arguments: str) -> Path:
         fixed = [f"--data_folder={data_folder}", f"--output_folder={tmp_path}/out", *SMALL]
         train(CommandLine.parse([str(ROOT / "hparams" / "digits.yaml"), *fixed, *arguments]))
-        return tmp_path / "out"
+        return tmp_path / ("out_debug" if "--debug" in arguments else "out")
 
     return call
 

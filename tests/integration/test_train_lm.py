@@ -57,7 +57,7 @@ def run(tmp_path: Path):
         fixed = [f"--{key}=[{tmp_path}/{key.split('_')[0]}.txt]" for key in ("text", "dev_text", "test_text")]
         fixed.append(f"--output_folder={tmp_path}/{out}")
         train(CommandLine.parse([str(RECIPES / "small.yaml"), *fixed, *SMALL, *arguments]))
-        return tmp_path / out
+        return tmp_path / (f"{out}_debug" if "--debug" in arguments else out)
 
     return call
 
@@ -165,6 +165,7 @@ def test_testing_again_gives_the_same(run) -> None:
 
 def test_debug_takes_a_few_sentences_of_everything(run) -> None:
     out = run("--debug", "--precision=bf16")
+    assert not out.with_name("out").exists()
     assert json.loads((out / "model" / "metrics.json").read_text())["texts"]["valid"]["perplexity_token"] > 1
 
 

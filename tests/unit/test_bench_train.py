@@ -65,7 +65,7 @@ def test_a_recipe_is_measured_beside_upstream(
     # The value of a key that is none of the benchmark's may stand apart.
     assert main(["bench", "train", RECIPE, "--data_folder", str(data), *keys, *counts, *where]) == 0
     said = capsys.readouterr()
-    found = json.loads(said.out.splitlines()[-1])
+    found = json.loads((tmp_path / "out" / "bench.json").read_text())
     ours, theirs = found["cases"]
     assert (ours["system"], theirs["system"]) == ("hypermixing", "upstream:hypermixing")
     assert found["against"] == "upstream:hypermixing" and theirs["ratios"]["speed"] == 1

@@ -105,7 +105,7 @@ def test_every_search_option_is_a_flag() -> None:
         (["--word_timestamps"], "--word_timestamps is written to files: give --output_dir"),
         (
             ["--min_decode_ratio", "0.5", "--max_decode_ratio", "0.4"],
-            "min_decode_ratio must lie between 0 and 0.4",
+            "0.5 is more than max_decode_ratio 0.4",
         ),
         (["--precision", "fp16"], "fp16 needs a GPU"),
     ],

@@ -106,10 +106,25 @@ def test_what_is_missing_is_named(
         make_search(name, replace(models, **dict.fromkeys(gone)), SearchOptions(**changes))
 
 
-def test_another_vocabulary_is_refused(models: Models) -> None:
-    other = LanguageModel(LanguageModelConfig(**{**SIZES, "output_neurons": 20}, num_layers=1))
-    with pytest.raises(ValueError, match="20 output neurons and the recogniser 16"):
-        Models(models.asr, other)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("width", [12, 20])
+def test_a_language_model_may_have_other_output_neurons(width: int, tied: bool, models: Models) -> None:
+    config = LanguageModelConfig(**{**SIZES, "output_neurons": width}, num_layers=1, tie_embeddings=tied)
+    own = randomise(LanguageModel(config), 1).eval()
+    everything = replace(EVERYTHING, beam_size=200, nbest=200, max_decode_ratio=2.0, lm_temperature=1.3)
+    fitted, frames = replace(models, language_model=own), FRAMES.clamp(max=2)
+    found = {name: make_search(name, fitted, everything)(MEMORY[:, :2], frames)[0] for name in SEARCHES}
+    width = min(width, 16)
+    for name in ("joint", "rescore"):
+        sayable = [one for one in found[name] if one.score > -np.inf]
+        # What the language model has no neuron for is never said: each of two frames a token or none.
+        assert len(sayable) == 1 + (width - 3) + (width - 3) * (width - 4)
+        assert {one.tokens for one in sayable} == {one.tokens for one in found["joint"]}
+        for one in sayable:
+            log_v = (own(torch.tensor([[1, *one.tokens]]))[0, :, :width] / 1.3).log_softmax(dim=1)
+            truth = sum(log_v[at, token].item() for at, token in enumerate((*one.tokens, 2)))
+            assert one.parts["lm"] == pytest.approx(truth, abs=1e-4)
+    assert max(token for one in found["prefix"] for token in one.tokens) == width - 1
 
 
 @pytest.mark.parametrize(

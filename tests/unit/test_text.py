@@ -185,8 +185,8 @@ def test_a_failed_write_keeps_the_old_file(
 def test_load_says_what_is_wrong(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """A missing file, a folder, a truncated and an empty file: one line each, with the path."""
     path = tmp_path / "t.model"
-    for wrong in (path, tmp_path):
-        with pytest.raises(InputError, match=f"tokenizer '{wrong}' cannot be read"):
+    for wrong, fault in ((path, "cannot be read"), (tmp_path, "is a folder: give the file in it")):
+        with pytest.raises(InputError, match=f"tokenizer '{wrong}' {fault}"):
             Tokenizer.load(wrong)
     for content in (b"", b"garbage", tokenizer.model_bytes[:-5]):
         path.write_bytes(content)
@@ -242,3 +242,11 @@ def test_text_needs_no_torch() -> None:
     """Tokens must be usable where torch is not installed."""
     program = "import sys, hyperconformer.text, hyperconformer.scoring; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("inner", ["tokenizer.model", "model/tokenizer.model"])
+def test_a_folder_is_answered_with_the_file_in_it(inner: str, tmp_path: Path) -> None:
+    (tmp_path / inner).parent.mkdir(exist_ok=True)
+    (tmp_path / inner).touch()
+    with pytest.raises(InputError, match=f"is a folder: give the file in it, '{tmp_path / inner}'"):
+        Tokenizer.load(tmp_path)
