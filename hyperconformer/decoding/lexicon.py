@@ -161,7 +161,8 @@ class LexiconSearch:
         ]
         found.sort(key=lambda hypothesis: -hypothesis.score)
         possible = [hypothesis for hypothesis in found if hypothesis.score > -np.inf]
-        return (possible or found)[: self.options.nbest]
+        silence = [hypothesis for hypothesis in found if not hypothesis.tokens]
+        return (possible or silence)[: self.options.nbest]
 
     def _candidates(self, log_probs_tv: Tensor) -> Iterable[tuple[int, ...]]:
         """Words of the final beam, possibly some twice."""

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from hyperconformer.features import FeatureStatistics, LogMel, Normalizer, frames_of, mel_filters
+from hyperconformer.feature_statistics import FeatureStatistics
+from hyperconformer.features import LogMel, Normalizer, frames_of, mel_filters
 
 Array = npt.NDArray[np.float64]
 
