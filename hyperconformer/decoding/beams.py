@@ -168,12 +168,14 @@ class Beams:
 
     def _threshold(self) -> Tensor:
         """What a row must exceed to matter; (B',), float64."""
-        wanted = self.options.beam_size if self.rising else self.options.nbest
-        full = torch.inf if self.rising else None
-        thresholds = [
-            -torch.inf if len(found) < wanted else (full or found[wanted - 1].score)
-            for found in (self.finished[index] for index in self.active)
-        ]
+        options = self.options
+        wanted = options.beam_size if self.rising else options.nbest
+        thresholds = []
+        for found in (self.finished[index] for index in self.active):
+            if len(found) < wanted:
+                thresholds.append(-torch.inf)
+            else:
+                thresholds.append(torch.inf if self.rising else found[wanted - 1].score)
         return torch.tensor(thresholds, dtype=torch.float64, device=self.totals_bk.device)
 
     def results(self) -> list[list[Hypothesis]]:

@@ -15,6 +15,7 @@ from hyperconformer.decoding.token_scorers import ScorerRows, TokenScorer
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.decoder import DecoderState
 from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.nn.log_probs import log_probs
 from hyperconformer.nn.masks import padding_mask
 from hyperconformer.nn.prefix_tree import PrefixTree
 from hyperconformer.types import Hypothesis
@@ -175,10 +176,10 @@ class JointSearch:
         local, decoder, lm = states.scorers.scores(), states.decoder, states.lm
         if decoder is not None:
             logits_bkv, decoder = self.model.decoder.step(tokens_bk, decoder)
-            local["attention"] = _log_probs(logits_bkv, self.options.temperature)
+            local["attention"] = log_probs(logits_bkv, self.options.temperature)
         if lm is not None and self.language_model is not None:
             logits_bkv, lm = self.language_model.step(tokens_bk, lm)
-            local["lm"] = _log_probs(logits_bkv, self.options.lm_temperature)
+            local["lm"] = log_probs(logits_bkv, self.options.lm_temperature)
         return local, _States(decoder, lm, states.ctc, states.scorers)
 
     def _extensions(self, local: dict[str, Tensor], states: _States, beams: Beams) -> Extensions:
@@ -200,9 +201,3 @@ class JointSearch:
             threshold_bk = options.eos_threshold * attention_bkv.amax(dim=2)
             may_end_bk = may_end_bk & (attention_bkv[:, :, END] > threshold_bk)
         return Extensions(rest_bk, labels_bkv, ends_bk, may_end_bk)
-
-
-def _log_probs(logits_bkv: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities in float32 or better."""
-    dtype = torch.promote_types(logits_bkv.dtype, torch.float32)
-    return (logits_bkv.to(dtype) / temperature).log_softmax(dim=-1)

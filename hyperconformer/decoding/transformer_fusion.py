@@ -10,6 +10,7 @@ from hyperconformer.constants import BEGIN, END
 from hyperconformer.decoding.fusion import Floats, Integers
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.nn.log_probs import log_probs
 from hyperconformer.nn.prefix_tree import PrefixTree
 
 
@@ -98,8 +99,7 @@ class TransformerScorer:
     def _step(self, tokens_bk: Tensor, state: PrefixTree) -> tuple[Tensor, PrefixTree]:
         self.evaluated += tokens_bk.numel()
         logits_bkv, state = self._model.step(tokens_bk, state)
-        dtype = torch.promote_types(logits_bkv.dtype, torch.float32)
-        return (logits_bkv.to(dtype) / self._temperature).log_softmax(dim=-1), state
+        return log_probs(logits_bkv, self._temperature), state
 
     def prepare(self, live: Sequence[Integers], asked: Sequence[Integers]) -> None:
         """Evaluate what is asked and is not known yet, of all utterances at once."""

@@ -11,6 +11,7 @@ from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.decoder import Decoder
 from hyperconformer.models.encoder import Encoder
 from hyperconformer.nn.initialise import initialise
+from hyperconformer.nn.log_probs import log_probs
 from hyperconformer.nn.masks import padding_mask
 from hyperconformer.nn.subsampling import Subsampling
 
@@ -117,8 +118,7 @@ class ASR(nn.Module):
 
     def ctc_log_probs(self, memory_btd: Tensor) -> Tensor:
         """Encoder output (B, T, D) -> CTC log-probabilities (B, T, V) in float32 or better."""
-        logits: Tensor = self.ctc_head(memory_btd)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
+        return log_probs(self.ctc_head(memory_btd))
 
     def forward(
         self, features_bfm: Tensor, frames_b: Tensor, tokens_bl: Tensor, taps: Collection[int] = ()
