@@ -98,3 +98,39 @@ def closing_table(metrics: Metrics, further: Sequence[Column] = ()) -> str:
             more = "".join(f"{column.cell(row):>12}" for column in further)
             lines.append(f"{names}{row['wer']:>8.2f}{interval:>16}{kinds}{row['words']:>9}{more}")
     return "\n".join(lines)
+
+
+def result_cells(
+    system: str, split: str, search: str, dials: Mapping[str, Any], result: Mapping[str, Any]
+) -> list[str]:
+    """Fill the cells that every row of results begins with.
+
+    Parameters
+    ----------
+    system, split, search : str
+    dials : mapping
+        What the search was told.
+    result : mapping
+        From :func:`hyperconformer.scoring.report_row`.
+
+    Returns
+    -------
+    list of str
+        System, split, search with its dials, WER, its interval, S / D / I, words.
+
+    Examples
+    --------
+    >>> result = {"wer": 2.5, "low": 2.0, "high": 3.0, "words": 40, "substitutions": 1, "deletions": 0}
+    >>> " | ".join(result_cells("mini", "test", "joint", {"beam_size": 66}, result | {"insertions": 0}))
+    'mini | test | joint (beam_size 66) | 2.50 | 2.00 - 3.00 | 1 / 0 / 0 | 40'
+    """
+    told = ", ".join(f"{name} {value}" for name, value in dials.items())
+    return [
+        system,
+        split,
+        f"{search} ({told})" if told else search,
+        f"{result['wer']:.2f}",
+        f"{result['low']:.2f} - {result['high']:.2f}",
+        " / ".join(str(result[kind]) for kind in ("substitutions", "deletions", "insertions")),
+        str(result["words"]),
+    ]

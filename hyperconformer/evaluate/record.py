@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperconformer.tables import record_rows
+from hyperconformer.wer_tables import result_cells
 
 SECTION = "## Decoding"
 HEADER = (
@@ -85,15 +86,9 @@ def test_row(found: Mapping[str, Any], split: str, search: str) -> list[str]:
     '400 | 31 | 29 | `hyperconformer evaluate` | unknown | a CPU, threads: 2, jobs: 2 | 2026-01-31'
     """
     result = found["splits"][split][search]
-    dials = ", ".join(f"{name} {value}" for name, value in found["dials"][search].items() if name != "nbest")
+    dials = {name: value for name, value in found["dials"][search].items() if name != "nbest"}
     return [
-        found["model"],
-        split,
-        f"{search} ({dials})" if dials else search,
-        f"{result['wer']:.2f}",
-        f"{result['low']:.2f} - {result['high']:.2f}",
-        " / ".join(str(result[kind]) for kind in ("substitutions", "deletions", "insertions")),
-        str(result["words"]),
+        *result_cells(found["model"], split, search, dials, result),
         *(f"{result[f'{kind}_x']:.0f}" for kind in ("encode", "search", "total")),
         f"`{found['command']}`",
         found["commit"] or "unknown",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperconformer.tables import record_rows
+from hyperconformer.wer_tables import result_cells
 
 SECTION = "## Runs"
 HEADER = (
@@ -90,15 +91,8 @@ def run_row(metrics: Mapping[str, Any], split: str, search: str) -> list[str]:
     '1,500 | 1.0 | 0.09 | `train.py a.yaml` | unknown | a CPU | 2026-01-31'
     """
     result = metrics["splits"][split][search]
-    dials = ", ".join(f"{name} {value}" for name, value in metrics["decode"][search].items())
     return [
-        str(metrics["name"]),
-        split,
-        f"{search} ({dials})" if dials else search,
-        f"{result['wer']:.2f}",
-        f"{result['low']:.2f} - {result['high']:.2f}",
-        " / ".join(str(result[kind]) for kind in ("substitutions", "deletions", "insertions")),
-        str(result["words"]),
+        *result_cells(str(metrics["name"]), split, search, metrics["decode"][search], result),
         str(metrics["seed"]),
         f"{metrics['parameters']:,}",
         _hours(metrics["audio_hours"], 1),
