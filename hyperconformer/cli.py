@@ -6,7 +6,6 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from hyperconformer import __version__, compare
@@ -15,6 +14,7 @@ from hyperconformer.data import command as prepare
 from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
 from hyperconformer.evaluate import command as evaluate
+from hyperconformer.export import command as export
 from hyperconformer.ngram import command as ngram
 
 
@@ -43,40 +43,6 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _add_import_speechbrain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "folder", metavar="DIR", help="output folder of a SpeechBrain recipe, or one checkpoint"
-    )
-    parser.add_argument("--output", required=True, metavar="DIR", help="model folder to write")
-    parser.add_argument("--nhead", type=int, metavar="N", help="heads, where the recipe's YAML is missing")
-    parser.add_argument("--n_fft", type=int, metavar="N", help="points of the Fourier transform, likewise")
-
-
-def _import_speechbrain(arguments: argparse.Namespace) -> int:
-    """Turn a SpeechBrain checkpoint into a model folder, and say which checkpoint it was."""
-    from hyperconformer.inference.speechbrain_folder import import_model
-    from hyperconformer.inference.speechbrain_sources import find_sources
-
-    sources = find_sources(Path(arguments.folder))
-    options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}
-    print(f"{sources.describe()} -> {import_model(sources, Path(arguments.output), **options)}")
-    return 0
-
-
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("format", choices=["speechbrain"], help="what to write")
-    parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
-    parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    """Write a model folder in another program's format."""
-    from hyperconformer.inference.speechbrain_folder import export_folder
-
-    print(f"{arguments.model} -> {export_folder(arguments.model, arguments.output)}")
-    return 0
-
-
 COMMANDS = {
     "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
     "evaluate": (
@@ -98,11 +64,11 @@ COMMANDS = {
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "doctor": (doctor.run, doctor.add_arguments, "versions, devices, codecs, memory, and what is wrong"),
     "import-speechbrain": (
-        _import_speechbrain,
-        _add_import_speechbrain,
+        export.run_import,
+        export.add_import_arguments,
         "a SpeechBrain Conformer or HyperConformer to a model folder",
     ),
-    "export": (_export, _add_export, "a model folder to SpeechBrain's checkpoint"),
+    "export": (export.run, export.add_arguments, "a model folder to SpeechBrain's checkpoint"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What travels between the rooms of the house: an utterance, a hypothesis, a word, a transcript."""
+"""What travels between the rooms of the house: an utterance, a hypothesis, a word, a segment, a transcript."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,24 +84,64 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """The text of one audio file.
+class Segment:
+    """A stretch of speech and what was said in it.
 
     Attributes
     ----------
+    start, end : float
+        Seconds from the beginning of the audio.
     text : str
-        Recognised words.
-    seconds : float
-        Duration of the audio.
-    hypothesis : Hypothesis
-        What the search returned for it.
+        Recognised words, separated by single spaces.
+    words : tuple of Word
+        The same words with their times, where these were asked for; else none.
+    hypotheses : tuple of Hypothesis
+        What the search returned, best first; ``text`` is that of the first.
 
     Examples
     --------
-    >>> Transcript("ONE TWO", seconds=1.5, hypothesis=Hypothesis((5, 9), score=-2.0)).text
+    >>> Segment(0.0, 1.5, "ONE TWO").text
     'ONE TWO'
     """
 
+    start: float
+    end: float
     text: str
+    words: tuple[Word, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The text of one recording.
+
+    Attributes
+    ----------
+    seconds : float
+        Duration of the audio.
+    segments : tuple of Segment
+        In the order of time; a short recording is one.
+    timings : mapping of str to float
+        Seconds that the recording took, by what they went to: ``read`` (wait for audio), ``encode``,
+        ``search`` and ``words``; of a batch, its share by duration.
+
+    Examples
+    --------
+    >>> said = Transcript(3.0, (Segment(0.0, 1.5, "ONE TWO"), Segment(2.0, 3.0, "THREE")))
+    >>> said.text
+    'ONE TWO THREE'
+    """
+
     seconds: float
-    hypothesis: Hypothesis
+    segments: tuple[Segment, ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return " ".join(segment.text for segment in self.segments if segment.text)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all segments."""
+        return tuple(word for segment in self.segments for word in segment.words)

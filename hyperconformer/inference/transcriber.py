@@ -10,7 +10,7 @@ from hyperconformer.decoding.greedy import ctc_greedy
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
-from hyperconformer.types import Transcript
+from hyperconformer.types import Segment, Transcript
 
 
 class Transcriber:
@@ -62,5 +62,6 @@ training wrote
         lengths = torch.tensor([samples.shape[1]], device=device)
         memory, padding = self.model.encode(samples, lengths)
         hypothesis = ctc_greedy(self.model.ctc_log_probs(memory), padding)[0]
+        seconds = samples.shape[1] / SAMPLE_RATE
         text = self.tokenizer.decode(hypothesis.tokens)
-        return Transcript(text, samples.shape[1] / SAMPLE_RATE, hypothesis)
+        return Transcript(seconds, (Segment(0.0, seconds, text, hypotheses=(hypothesis,)),))

@@ -1,0 +1,1 @@
+"""A model folder in other programs' formats, and theirs as a model folder."""

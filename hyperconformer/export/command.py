@@ -1,0 +1,122 @@
+"""``hyperconformer export`` and ``hyperconformer import-speechbrain``: their arguments."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_import_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``import-speechbrain`` takes.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_import_arguments(parser)
+    >>> parser.parse_args(["results", "--output", "model"]).folder
+    'results'
+    """
+    parser.add_argument(
+        "folder", metavar="DIR", help="output folder of a SpeechBrain recipe, or one checkpoint"
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="model folder to write")
+    parser.add_argument("--nhead", type=int, metavar="N", help="heads, where the recipe's YAML is missing")
+    parser.add_argument("--n_fft", type=int, metavar="N", help="points of the Fourier transform, likewise")
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    """Turn a SpeechBrain checkpoint into a model folder, and say which checkpoint it was.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As :func:`add_import_arguments` declares them.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint cannot be used.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_import_arguments(parser)
+    >>> run_import(parser.parse_args(["no/such/results", "--output", "model"]))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: ...
+    """
+    from hyperconformer.inference.speechbrain_folder import import_model  # torch is slow to import
+    from hyperconformer.inference.speechbrain_sources import find_sources
+
+    sources = find_sources(Path(arguments.folder))
+    options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}
+    print(f"{sources.describe()} -> {import_model(sources, Path(arguments.output), **options)}")
+    return 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``export`` takes.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> parser.parse_args(["speechbrain", "--model", "model", "--output", "there"]).format
+    'speechbrain'
+    """
+    parser.add_argument("format", choices=list(FORMATS), help="what to write")
+    parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
+    parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write a model folder in another program's format.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As :func:`add_arguments` declares them.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be used, or not be written in that format.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> run(parser.parse_args(["speechbrain", "--model", "no/such/model", "--output", "there"]))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
+    """
+    print(f"{arguments.model} -> {FORMATS[arguments.format](arguments)}")
+    return 0
+
+
+def _speechbrain(arguments: argparse.Namespace) -> Path:
+    from hyperconformer.inference.speechbrain_folder import export_folder
+
+    return export_folder(arguments.model, arguments.output)
+
+
+FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain}
