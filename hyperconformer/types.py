@@ -1,4 +1,4 @@
-"""What travels between the rooms of the house: an utterance, a hypothesis, a word, a segment, a transcript."""
+"""What travels between rooms: an utterance, a hypothesis, a word, a segment, a transcript."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
