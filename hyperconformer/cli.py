@@ -19,7 +19,6 @@ from hyperconformer.export import command as export
 from hyperconformer.ngram import command as ngram
 from hyperconformer.transcribe import command as transcribe
 
-
 COMMANDS = {
     "transcribe": (
         transcribe.run,

@@ -31,9 +31,11 @@ def model(folder: Path) -> Iterator[Finding]:
     import soundfile
 
     from hyperconformer.constants import SAMPLE_RATE
+    from hyperconformer.inference.bundle import load_bundle
     from hyperconformer.inference.transcriber import Transcriber
 
     try:
+        network, _ = load_bundle(folder)
         transcriber = Transcriber.load(folder)
         with tempfile.TemporaryDirectory() as scratch:
             noise = 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
@@ -42,7 +44,7 @@ def model(folder: Path) -> Iterator[Finding]:
     except InputError as error:
         yield fault("model", str(error))
         return
-    weights = sum(parameter.numel() for parameter in transcriber.model.parameters())
+    weights = sum(parameter.numel() for parameter in network.parameters())
     yield ok(
         "model", f"'{folder}' opens and hears: {weights:,} parameters, {transcriber.tokenizer.size} tokens"
     )

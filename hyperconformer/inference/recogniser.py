@@ -68,7 +68,8 @@ class Recogniser:
     >>> import pathlib, tempfile
     >>> from hyperconformer.text import train_tokenizer
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     words = train_tokenizer(["A B"], pathlib.Path(folder, "t.model"), output_neurons=6, model_type="char")
+    ...     path = pathlib.Path(folder, "t.model")
+    ...     words = train_tokenizer(["A B"], path, output_neurons=6, model_type="char")
     >>> heard = Heard(torch.zeros(1, 25, 4), torch.tensor([25]), lambda: torch.zeros(1, 25, 6))
     >>> said = [[Hypothesis(tuple(words.encode("A B")), 0.0)]]
     >>> recogniser = Recogniser(lambda samples_bs, lengths_b: heard, lambda heard: said, words)
@@ -129,8 +130,9 @@ class Recogniser:
         seconds, timed = len(samples) / SAMPLE_RATE, tuple[Word, ...]()
         tokens = nbest[0].tokens
         if log_probs_tv is not None:
-            given = {"seconds": seconds, "calibration": self.calibration}
-            timed = tuple(words(log_probs_tv, tokens, self.tokenizer, **given))
+            timed = tuple(
+                words(log_probs_tv, tokens, self.tokenizer, seconds=seconds, calibration=self.calibration)
+            )
         return Segment(0.0, seconds, self.tokenizer.decode(tokens), timed, tuple(nbest))
 
 

@@ -1,10 +1,9 @@
 """Audio to text with a trained model."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from itertools import batched, chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +37,7 @@ class Transcriber:
     word_times : bool
         Give words their times and confidences.
     longform : LongformOptions
-        How recordings are cut that are longer than its ``max_segment_seconds``; in batches of its ``batch_seconds``.
+        How recordings are cut that are longer than its ``max_segment_seconds``, and the audio of a batch.
 
     Examples
     --------
@@ -133,15 +132,15 @@ training wrote
         >>> config = ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1)
         >>> with tempfile.TemporaryDirectory() as scratch:
         ...     words = train_tokenizer(["ONE TWO"], Path(scratch) / "t.model", output_neurons=12)
-        ...     folder = save_bundle(Path(scratch) / "model", ASR(config), words, metrics={}, card="# A model")
+        ...     folder = save_bundle(Path(scratch) / "model", ASR(config), words, metrics={}, card="")
         ...     transcriber = Transcriber.load(folder)
         >>> transcriber.transcribe(np.zeros(8_000), sample_rate_hz=8_000).seconds
         1.0
         """
         if isinstance(audio, np.ndarray):
-            return self._of_blocks(iter([as_house_audio(audio, sample_rate_hz, "the array")]))
-        with open_audio(audio) as opened, closing(opened.blocks()) as blocks:
-            return self._of_blocks(blocks)
+            return self._of_blocks(iter([as_house_audio(audio, sample_rate_hz)]), "the array")
+        with open_audio(audio) as recording:
+            return self._of_blocks(recording.blocks(), recording.name)
 
     def transcribe_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[int, Transcript | InputError]]:
         """Recognise many files, those of about the same length together, while the next ones are read.
@@ -176,7 +175,11 @@ training wrote
         faults = {file: length for file, length in lengths.items() if isinstance(length, InputError)}
         yield from faults.items()
         longest = self.longform.max_segment_seconds
-        short = {file: length for file, length in lengths.items() if isinstance(length, float) and length <= longest}
+        short = {
+            file: length
+            for file, length in lengths.items()
+            if isinstance(length, float) and length <= longest
+        }
         yield from self._of_short(paths, short)
         for file in lengths.keys() - faults.keys() - short.keys():
             try:
@@ -202,13 +205,11 @@ training wrote
             took, whole = clock.take(), sum(batch.seconds)
             for place, length, segment in zip(batch.files, batch.seconds, heard, strict=True):
                 timings = {name: spent * length / whole for name, spent in took.items()}
-                yield files[place], _whole(length, segment, timings, paths[files[place]])
-
-    def _recognise(self, batch: Sequence[Samples], clock: Clock) -> list[Segment | InputError]:
-        if not batch:
-            return []
-        with self._computing:
-            return self.recogniser(batch, word_times=self.word_times, clock=clock)
+                try:
+                    said = _said(segment, f"audio file {paths[files[place]]!r}")
+                    yield files[place], Transcript(length, (said,), timings)
+                except InputError as error:
+                    yield files[place], error
 
     def _of_blocks(self, blocks: Iterator[Samples], name: str) -> Transcript:
         """A recording of whatever length."""
@@ -216,10 +217,10 @@ training wrote
         with clock("read"):
             while sum(map(len, head)) <= longest and (block := next(blocks, None)) is not None:
                 head.append(block)
-        samples = np.concatenate(head)
+        samples, heard = np.concatenate(head), 0
         if len(samples) <= longest:
-            return _unless_fault(self._recognise([samples], clock)[0], clock, name)
-        heard = 0
+            (found,) = self._recognise([samples], clock)
+            return Transcript(len(samples) / SAMPLE_RATE, (_said(found, name),), clock.take())
 
         def counted() -> Iterator[Samples]:
             nonlocal heard
@@ -227,5 +228,30 @@ training wrote
                 heard += len(block)
                 yield block
 
+        def recognise(batch: Sequence[Samples]) -> list[Segment]:
+            # Segments that overlap are joined by the times of their words.
+            return [_said(found, name) for found in self._recognise(batch, clock, word_times=True)]
+
         segments = tuple(transcribe_stream(counted(), recognise, self.longform))
         return Transcript(heard / SAMPLE_RATE, segments, clock.take())
+
+    def _recognise(
+        self, batch: Sequence[Samples], clock: Clock, *, word_times: bool = False
+    ) -> list[Segment | InputError]:
+        if not batch:
+            return []
+        with self._computing:
+            return self.recogniser(batch, word_times=word_times or self.word_times, clock=clock)
+
+
+def _said(found: Segment | InputError, name: str) -> Segment:
+    if isinstance(found, InputError):
+        raise InputError(f"{name}: {found}")
+    return found
+
+
+def _length(path: str) -> float | InputError:
+    try:
+        return audio_seconds(path)
+    except InputError as error:
+        return error

@@ -40,8 +40,14 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--threads",), {"type": _positive, "metavar": "N", "help": "of the CPU (all cores)"}),
     (("--noprogressbar",), {"action": "store_true", "help": "show no bar, as where none can be seen"}),
 )  # fmt: skip
-LONGFORM: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("--batch_seconds",), {"type": float, "metavar": "S", "help": "audio of a batch (60)"}),
+LONGFORM: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--max_segment_seconds", {"type": float, "metavar": "S",
+                               "help": "a longer recording is cut, at pauses if it can be (20)"}),
+    ("--vad", {"choices": ("energy", "webrtc", "none"),
+               "help": "what tells speech from silence there (energy)"}),
+    ("--overlap_seconds", {"type": float, "metavar": "S",
+                           "help": "heard twice where there is no pause to cut at (2)"}),
+    ("--batch_seconds", {"type": float, "metavar": "S", "help": "audio that is heard at once (120)"}),
 )  # fmt: skip
 
 
@@ -61,13 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     (['a.wav', 'talks'], 'srt')
     """
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="audio or video files, folders of them, or - for standard input"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="audio or video files, folders of them, or - for standard input",
     )
     for flags, settings in FLAGS:
         parser.add_argument(*flags, **settings)
-    group = parser.add_argument_group("long recordings", "of more than --max_segment seconds")
-    for flags, settings in LONGFORM:
-        group.add_argument(*flags, **settings)
+    group = parser.add_argument_group("long recordings and batches")
+    for flag, settings in LONGFORM:
+        group.add_argument(flag, **settings)
     add_search_options(parser)
 
 

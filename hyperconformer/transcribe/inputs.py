@@ -4,15 +4,16 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from hyperconformer.errors import InputError
 
 STANDARD_INPUT = "-"
-EXTENSIONS = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .mp4 .mkv .webm .mov .avi .wma .aif .aiff .aifc .au .caf .w64 "
-    ".rf64 .amr .3gp .mka .mp2 .ac3".split()
+SOUND = (
+    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .wma .aif .aiff .aifc .au .caf .w64 .rf64 .amr .ac3"
 )
+FILM = ".mp4 .mka .mkv .webm .mov .avi .3gp"
+EXTENSIONS = frozenset(f"{SOUND} {FILM}".split())
 """Of the files that are taken from a folder; a file that is named is taken whatever its name."""
 
 
@@ -59,10 +60,10 @@ def find_inputs(given: Sequence[str]) -> list[Input]:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("b.wav", "a.flac", "a.mp3", "notes.txt"):
-    ...         Path(folder, name).touch()
+    ...         (pathlib.Path(folder) / name).touch()
     ...     [each.stem for each in find_inputs([folder, "talk.opus", "-"])]
     ['a.flac', 'a.mp3', 'b', 'talk', 'stdin']
     """
@@ -93,7 +94,7 @@ def _expand(given: str) -> Iterator[tuple[str, PurePath]]:
         inside = sorted(_audio_files(given))
         if not inside:
             raise InputError(
-                f"folder {given!r} holds no audio file (.wav, .flac, .mp3, .ogg, .opus, .m4a, ...): give another"
+                f"folder {given!r} holds no audio file (.wav, .flac, .mp3, .opus, ...): give another"
             )
         for path in inside:
             yield path, PurePath(os.path.relpath(path, given))

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.errors import InputError
-from hyperconformer.inference.writers import WRITERS, as_json, write_transcript
+from hyperconformer.errors import InputError, one_line
+from hyperconformer.inference.writers import WRITERS, Spell, as_json, write_transcript
 from hyperconformer.transcribe.inputs import STANDARD_INPUT, Input
 from hyperconformer.transcribe.settings import Settings
 from hyperconformer.types import Transcript
@@ -57,21 +57,19 @@ class Outputs:
         except OSError:
             return False
 
-    def put(self, one: Input, found: Transcript | InputError) -> None:
+    def put(self, one: Input, found: Transcript | InputError, spell: Spell | None = None) -> None:
         """Write and print what came of a recording; a complaint only as a line of JSON."""
         if self.folder is not None and isinstance(found, Transcript):
-            write_transcript(self.folder, one.stem, found, self.settings.formats)
+            write_transcript(self.folder, one.stem, found, self.settings.formats, spell)
         if self.settings.jsonl:
-            print(json.dumps({"file": one.path} | self._row(found), ensure_ascii=False), flush=True)
+            row = {"error": str(found)} if isinstance(found, InputError) else as_json(found, spell)
+            print(json.dumps({"file": one.path} | row, ensure_ascii=False), flush=True)
         elif self.folder is None and isinstance(found, Transcript):
-            self._print(one, found)
+            self._print(one, found, spell)
 
-    def _row(self, found: Transcript | InputError) -> dict[str, Any]:
-        return {"error": str(found)} if isinstance(found, InputError) else as_json(found)
-
-    def _print(self, one: Input, found: Transcript) -> None:
+    def _print(self, one: Input, found: Transcript, spell: Spell | None) -> None:
         (form,) = self.settings.formats
-        text = WRITERS[form](found)
+        text = WRITERS[form](found, spell)
         if form != "txt":
             print(f"{one.path}:\n{text}" if self.several else text, end="", flush=True)
         else:
@@ -90,7 +88,7 @@ class Outputs:
             path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
         except (OSError, ValueError) as error:
             raise InputError(
-                f"--output_dir '{folder}' cannot be used ({getattr(error, 'strerror', None) or error}): choose another"
+                f"--output_dir '{folder}' cannot be used ({one_line(error, 200)}): choose another"
             ) from error
 
 
@@ -135,9 +133,7 @@ def _check_same(folder: Path, there: Any, here: dict[str, Any]) -> None:
     for name in here.keys() | before.keys():
         if before.get(name) != here.get(name):
             which = (
-                "another model"
-                if name == "model"
-                else f"{name} {before.get(name)}, and not {here.get(name)}"
+                "another model" if name == "model" else f"{name} {before.get(name)}, and not {here.get(name)}"
             )
             raise InputError(
                 f"--output_dir '{folder}' holds transcripts made with {which}: choose another folder, or "

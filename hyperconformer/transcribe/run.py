@@ -85,7 +85,7 @@ def _transcribe(
                 tqdm.write(f"error: {found}", file=sys.stderr)
             else:
                 seconds += found.seconds
-            outputs.put(wanted[place], found)
+            outputs.put(wanted[place], found, transcriber.tokenizer.decode)
     took = time.perf_counter() - begun
     if len(wanted) > 1 or outputs.folder is not None:
         print(

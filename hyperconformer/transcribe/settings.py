@@ -104,7 +104,7 @@ class Settings:
     def _check_onnx(self) -> None:
         if self.decode not in ONNX_SEARCHES:
             raise InputError(
-                f"--backend onnxruntime has no {self.decode} search: use --decode {' or '.join(ONNX_SEARCHES)}"
+                f"--backend onnxruntime has no {self.decode} search: --decode {' or '.join(ONNX_SEARCHES)}"
             )
         for flag, plain in (("device", "cpu"), ("precision", "fp32")):
             if getattr(self, flag) != plain:
@@ -153,4 +153,6 @@ class Settings:
             longform = LongformOptions(**chosen)
         except ValueError as error:
             raise InputError(str(error)) from error
-        return cls(given=given_options(values), longform=longform, progress=not arguments.noprogressbar, **same)
+        return cls(
+            given=given_options(values), longform=longform, progress=not arguments.noprogressbar, **same
+        )

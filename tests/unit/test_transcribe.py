@@ -118,7 +118,9 @@ def test_a_batch_says_what_each_file_alone_does(decode: str, tiny_bundle: Path, 
     assert set(together[0].timings) == set(alone.timings) == {"read", "encode", "search", "words"}
 
 
-def test_every_format_is_written_and_a_second_run_skips_it(tiny_bundle: Path, speech: Path, tmp_path, capsys) -> None:
+def test_every_format_is_written_and_a_second_run_skips_it(
+    tiny_bundle: Path, speech: Path, tmp_path, capsys
+) -> None:
     out = tmp_path / "out"
     given = (speech, "-o", out, "-f", "all")
     assert transcribe(tiny_bundle, *given) == 0
@@ -151,13 +153,17 @@ def test_other_settings_do_not_mix_in_one_folder(tiny_bundle: Path, speech: Path
 
 def test_lines_of_json_hold_text_words_and_faults(tiny_bundle: Path, speech: Path, capsys) -> None:
     files = (speech / "a.wav", "no.wav", speech / "c.wav")
-    assert transcribe(tiny_bundle, *files, "--jsonl", "--word_timestamps", "--decode", "joint", "--nbest", 2) == 1
+    assert (
+        transcribe(tiny_bundle, *files, "--jsonl", "--word_timestamps", "--decode", "joint", "--nbest", 2)
+        == 1
+    )
     out, err = capsys.readouterr()
     first, fault, last = map(json.loads, out.splitlines())
     assert fault["file"] == "no.wav" and "does not exist" in fault["error"] and "no.wav" in err
     for row, file in ((first, files[0]), (last, files[2])):
         assert row["file"] == str(file) and row["seconds"] == soundfile.info(file).duration
-        assert [word["word"] for segment in row["segments"] for word in segment["words"]] == row["text"].split()
+        (segment,) = row["segments"]
+        assert [word["word"] for word in segment.get("words", [])] == row["text"].split()
 
 
 def test_standard_input_is_heard(tiny_bundle: Path, speech: Path, monkeypatch, capsys) -> None:
@@ -210,7 +216,7 @@ def test_windows_hide_nothing(tiny_bundle: Path, speech: Path, monkeypatch) -> N
 
 def test_help_comes_without_pytorch() -> None:
     code = "import sys; sys.argv = ['hyperconformer', '--help']\nfrom hyperconformer.cli import main\n"
-    code += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    code += "try: main()\nexcept SystemExit: pass\nassert not {'torch', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
