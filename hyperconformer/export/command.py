@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _speechbrain(arguments: argparse.Namespace) -> Path:
-    from hyperconformer.inference.speechbrain_folder import export_folder
+    from hyperconformer.export.speechbrain import export_folder
 
     return export_folder(arguments.model, arguments.output)
 
