@@ -54,7 +54,7 @@ def sound(number: int) -> Tensor:
 
 @torch.no_grad()
 def talkative(mixer: str, words: Tokenizer) -> ASR:
-    """A recogniser that was never trained, but whose CTC hears a sentence in one sound, and others elsewhere."""
+    """A recogniser that was never trained, but whose CTC hears a sentence in one sound, others in others."""
     config = ModelConfig(
         output_neurons=words.size, mixer=mixer, mixer_options=MIXERS[mixer], d_model=32, nhead=2, d_ffn=D_FFN,
         num_encoder_layers=2, num_decoder_layers=1, frontend_channels=(8, 4),

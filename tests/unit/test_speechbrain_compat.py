@@ -111,8 +111,8 @@ def test_heads_must_be_known_and_fit() -> None:
         (
             "hypermixing",
             {"mixer_options": {}},
-            "no length_norm 'mean' and no hypernet_size '32': train with --mixer_options='{length_norm: none, "
-            "hypernet_size: 16}' or --mixer=attention",
+            "no length_norm 'mean' and no hypernet_size '32': train with "
+            "--mixer_options='{length_norm: none, hypernet_size: 16}' or --mixer=attention",
         ),
         ("hypermixing", {"mixer_options": UPSTREAM | {"positions": "none"}}, "no positions 'none'"),
         (
