@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 from hyperconformer.errors import InputError
 from hyperconformer.inference.cues import cues, milliseconds, plain
@@ -15,10 +15,23 @@ from hyperconformer.types import Hypothesis, Segment, Transcript, Word
 
 Spell = Callable[[Sequence[int]], str]
 """Tokens to text, as :meth:`hyperconformer.text.Tokenizer.decode`."""
-Writer = Callable[[Transcript, Spell | None], str]
-"""A transcript, and what spells its further hypotheses, to the content of a file."""
 
 _MOMENT_DIGITS, _SCORE_DIGITS = 3, 4
+
+
+class Writer(Protocol):
+    r"""A transcript, and what spells its further hypotheses, to the content of a file.
+
+    Examples
+    --------
+    >>> writer: Writer = txt
+    >>> writer(Transcript(1.5, (Segment(0.0, 1.5, "ONE"),)))
+    'ONE\n'
+    """
+
+    def __call__(self, transcript: Transcript, spell: Spell | None = None) -> str:
+        """Write."""
+        ...
 
 
 def txt(transcript: Transcript, spell: Spell | None = None) -> str:
@@ -133,8 +146,8 @@ def vtt(transcript: Transcript, spell: Spell | None = None) -> str:
     return "\n".join(blocks)
 
 
-def to_json(transcript: Transcript, spell: Spell | None = None) -> str:
-    """Write all that is known of the text as a JSON object.
+def as_json(transcript: Transcript, spell: Spell | None = None) -> dict[str, Any]:
+    """Say all that is known of the text in plain values.
 
     Parameters
     ----------
@@ -144,23 +157,42 @@ def to_json(transcript: Transcript, spell: Spell | None = None) -> str:
 
     Returns
     -------
-    str
-        In one line: ``text``, ``seconds`` and ``segments``, each with ``start``, ``end``, ``text``, ``words``
-        where they have times (``word``, ``start``, ``end``, ``probability``) and, if there are several,
-        ``hypotheses`` (``text``, ``tokens``, ``score``, ``parts``). A score that is not finite is null.
+    dict
+        ``text``, ``seconds`` and ``segments``, each with ``start``, ``end``, ``text``, ``words`` where they
+        have times (``word``, ``start``, ``end``, ``probability``) and, if there are several, ``hypotheses``
+        (``text``, ``tokens``, ``score``, ``parts``). A score that is not finite is None.
 
     Examples
     --------
-    >>> found = json.loads(to_json(Transcript(3.0, (Segment(0.0, 1.5, "ONE TWO"),))))
+    >>> found = as_json(Transcript(3.0, (Segment(0.0, 1.5, "ONE TWO"),)))
     >>> found["text"], found["segments"]
     ('ONE TWO', [{'id': 0, 'start': 0.0, 'end': 1.5, 'text': 'ONE TWO'}])
     """
-    found = {
+    return {
         "text": transcript.text,
         "seconds": _number(transcript.seconds, _MOMENT_DIGITS),
         "segments": [_segment(n, segment, spell) for n, segment in enumerate(transcript.segments)],
     }
-    return json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_json(transcript: Transcript, spell: Spell | None = None) -> str:
+    r"""Write :func:`as_json` in one line.
+
+    Parameters
+    ----------
+    transcript : Transcript
+    spell : callable or None
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> to_json(Transcript(3.0, ()))
+    '{"text": "", "seconds": 3.0, "segments": []}\n'
+    """
+    return json.dumps(as_json(transcript, spell), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _number(value: float, digits: int) -> float | None:
@@ -213,7 +245,7 @@ def write_transcript(
     formats : sequence of str
         Of :data:`WRITERS`.
     spell : callable or None
-        For JSON, see :func:`to_json`.
+        For JSON, see :func:`as_json`.
 
     Returns
     -------

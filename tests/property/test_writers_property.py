@@ -96,13 +96,13 @@ def clock(text: str) -> int:
 def test_subtitles_are_what_their_readers_take_them_for(transcript: Transcript) -> None:
     shown = cues(transcript)
     spans = [(cue.start_ms, cue.end_ms) for cue in shown]
-    read = list(srt.parse(WRITERS["srt"](transcript, None)))
+    read = list(srt.parse(WRITERS["srt"](transcript)))
     assert [(each.start, each.end) for each in read] == [
         tuple(timedelta(milliseconds=moment) for moment in span) for span in spans
     ]
     assert [each.index for each in read] == list(range(1, len(shown) + 1))
     assert [each.content for each in read] == ["\n".join(cue.lines).replace("-->", "-- >") for cue in shown]
-    captions = webvtt.from_string(WRITERS["vtt"](transcript, None), strict=True).captions
+    captions = webvtt.from_string(WRITERS["vtt"](transcript), strict=True).captions
     assert [(clock(each.start), clock(each.end)) for each in captions] == spans
     assert [html.unescape(each.raw_text) for each in captions] == ["\n".join(cue.lines) for cue in shown]
 
@@ -111,15 +111,15 @@ def test_subtitles_are_what_their_readers_take_them_for(transcript: Transcript) 
 @given(TRANSCRIPTS)
 def test_tables_and_json_say_the_same(transcript: Transcript) -> None:
     spoken = [segment for segment in transcript.segments if plain(segment.text)]
-    header, *rows = WRITERS["tsv"](transcript, None).splitlines()
+    header, *rows = WRITERS["tsv"](transcript).splitlines()
     assert header.split("\t") == ["start", "end", "text"]
     assert [row.split("\t")[2] for row in rows] == [plain(segment.text) for segment in spoken]
-    assert WRITERS["txt"](transcript, None).splitlines() == [plain(segment.text) for segment in spoken]
+    assert WRITERS["txt"](transcript).splitlines() == [plain(segment.text) for segment in spoken]
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    found = json.loads(WRITERS["json"](transcript, None), parse_constant=refuse)
+    found = json.loads(WRITERS["json"](transcript), parse_constant=refuse)
     assert [each["text"] for each in found["segments"]] == [segment.text for segment in transcript.segments]
     for each, segment in zip(found["segments"], transcript.segments, strict=True):
         assert [word["word"] for word in each.get("words", [])] == [word.text for word in segment.words]

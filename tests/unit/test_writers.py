@@ -41,9 +41,9 @@ EMPTY = {"txt": "", "tsv": "start\tend\ttext\n", "srt": "", "vtt": "WEBVTT\n"}
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_format(name: str) -> None:
-    assert WRITERS[name](SAID, None) == EXPECTED[name]
+    assert WRITERS[name](SAID) == EXPECTED[name]
     for silent in (NOTHING, Transcript(0.0, ())):
-        assert WRITERS[name](silent, None) == EMPTY[name]
+        assert WRITERS[name](silent) == EMPTY[name]
 
 
 def test_json_has_words_and_further_hypotheses() -> None:
@@ -64,7 +64,7 @@ def test_json_has_words_and_further_hypotheses() -> None:
     ]
     assert silent == {"id": 1, "start": 2.0, "end": 3.0, "text": ""}
     assert last["text"] == "<A> & B --> C"
-    unspelt = json.loads(WRITERS["json"](SAID, None))["segments"][0]["hypotheses"][0]
+    unspelt = json.loads(WRITERS["json"](SAID))["segments"][0]["hypotheses"][0]
     assert "text" not in unspelt and unspelt["tokens"] == [5, 6]
 
 
