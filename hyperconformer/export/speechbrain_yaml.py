@@ -9,20 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.export.speechbrain_search import TOLD
 from hyperconformer.inference.speechbrain_sources import FIXED
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.speechbrain_compat import ATTENTION_TYPES
-
-TOLD = (
-    "beam_size",
-    "ctc_weight",
-    "temperature",
-    "length_normalization",
-    "min_decode_ratio",
-    "max_decode_ratio",
-    "eos_threshold",
-)
-"""The search options that SpeechBrain's search is told; no other model goes with it."""
 
 _HEAD = "# Written by `hyperconformer export speechbrain`, for speechbrain.inference.ASR.EncoderDecoderASR.\n"
 _MODULES = """
@@ -129,7 +119,7 @@ def hyperparams(config: ModelConfig, tokenizer_size: int, options: SearchOptions
     tokenizer_size : int
         Tokens of the tokenizer.
     options : SearchOptions
-        Of the joint search; those that :data:`TOLD` names are heeded.
+        Of the joint search; those of :data:`~hyperconformer.export.speechbrain_search.TOLD` are heeded.
 
     Returns
     -------
