@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import re
 import signal
 import sys
@@ -16,35 +17,15 @@ from hyperconformer.errors import InputError
 from hyperconformer.evaluate import command as evaluate
 from hyperconformer.export import command as export
 from hyperconformer.ngram import command as ngram
-
-
-def _add_transcribe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="audio file: wav, flac, ogg, opus or mp3")
-    parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-
-
-def _transcribe(arguments: argparse.Namespace) -> int:
-    """Print the text of each file; a file that cannot be read is reported and the rest goes on."""
-    from hyperconformer.device import check_device  # torch is slow to import
-    from hyperconformer.inference.transcriber import Transcriber
-
-    check_device(arguments.device)
-    transcriber = Transcriber.load(arguments.model, arguments.device)
-    failures = 0
-    for file in arguments.files:
-        try:
-            text = transcriber.transcribe(file).text
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failures += 1
-        else:
-            print(text if len(arguments.files) == 1 else f"{file}: {text}", flush=True)
-    return 1 if failures else 0
+from hyperconformer.transcribe import command as transcribe
 
 
 COMMANDS = {
-    "transcribe": (_transcribe, _add_transcribe, "audio files to text, by CTC greedy decoding"),
+    "transcribe": (
+        transcribe.run,
+        transcribe.add_arguments,
+        "audio and video files to text, subtitles or JSON",
+    ),
     "evaluate": (
         evaluate.run,
         evaluate.add_arguments,
@@ -98,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0 when all went well, 1 when some files could not be read, 2 for bad input,
-        130 when it was interrupted at the keyboard.
+        130 when it was interrupted at the keyboard, 141 when nobody reads its output any more.
 
     Examples
     --------
@@ -122,6 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing more may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from hyperconformer.audio import as_house_audio, audio_seconds, read_audio
+from hyperconformer.audio import as_house_audio, audio_seconds, open_audio, read_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 
@@ -134,7 +134,8 @@ def _is_whole(clip: Clip, path: Path) -> bool:
             f"{clip.start:.2f} to {ends:.2f} s: correct its start and duration"
         )
     if clip.channel is not None:
-        channels = soundfile.info(path).channels
+        with open_audio(path) as recording:
+            channels = recording.channels
         if clip.channel >= channels:
             raise InputError(_no_channel(f"audio file {str(path)!r}", channels, clip.channel))
         if channels > 1:

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from hyperconformer.decoding.options import HEEDED
-from hyperconformer.evaluate.settings import DECODES, OPTION_HELP, OPTIONS, Settings, parse_option
+from hyperconformer.evaluate.settings import Settings
+from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
 
 
 def _positive(text: str) -> int:
@@ -41,11 +41,7 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--splits", {"required": True, "nargs": "+", "metavar": "SPLIT", "help": "what to decode"}),
     ("--decode", {"nargs": "+", "default": ["greedy"], "type": _search, "metavar": "SEARCH",
                   "help": f"one or more of {', '.join(DECODES)}; audio is heard once (greedy)"}),
-    ("--lm", {"metavar": "DIR",
-              "help": "folder of a Transformer language model over the same tokens; with --lm_weight"}),
-    ("--ngram", {"metavar": "FILE",
-                 "help": "n-gram model: .arpa, .arpa.gz or .safetensors; with --ngram_weight"}),
-    ("--hotwords", {"metavar": "FILE", "help": "phrases to expect, one a line; with --hotword_bonus"}),
+    *HELPER_FLAGS,
     ("--sweep", {"action": "append", "default": [], "metavar": "NAME=V,V,...",
                  "help": "try values of a search option, with those of every other --sweep; prints a table "
                          "and goes without --output_dir, --record, --nbest and --word_timestamps"}),
@@ -85,25 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action=_Positional, help=argparse.SUPPRESS, dest="_model")
     for flag, settings in FLAGS:
         parser.add_argument(flag, **settings)
-    group = parser.add_argument_group(
-        "search options",
-        "behind each: its default, and the searches that heed it; rescore and joint begin with those "
-        "that the model was tested with in its training",
-    )
-    for name, option in OPTIONS.items():
-        heeding = ", ".join(search for search in DECODES if name in HEEDED[search])
-        if isinstance(option.default, bool):
-            action = argparse.BooleanOptionalAction
-            group.add_argument(f"--{name}", action=action, help=f"{OPTION_HELP[name]} ({heeding})")
-            continue
-
-        def value(text: str, name: str = name) -> Any:
-            return parse_option(name, text)
-
-        value.__name__ = "number"
-        default = "none" if option.default is None else f"{option.default:g}"
-        said = f"{OPTION_HELP[name]} ({default}; {heeding})"
-        group.add_argument(f"--{name}", type=value, metavar="X", help=said)
+    add_search_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

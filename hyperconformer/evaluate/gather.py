@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate.calibrating import load_calibrations
 from hyperconformer.evaluate.jobs import run_jobs
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Answer, Asked, Done, Task
+from hyperconformer.inference.calibrating import load_calibrations
 from hyperconformer.inference.reading import plan_batches
 from hyperconformer.types import Utterance
 

@@ -10,13 +10,13 @@ from hyperconformer.calibration import calibration_of, judge, reliability_table
 from hyperconformer.decoding.confidence import Calibration, fit_calibration
 from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate.calibrating import CALIBRATION, save_calibrations
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.record import record_test
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Answer, Asked, Said
-from hyperconformer.evaluate.trained import dials, spell
+from hyperconformer.inference.calibrating import CALIBRATION, save_calibrations
+from hyperconformer.inference.trained import dials, spell
 from hyperconformer.provenance import environment
 from hyperconformer.scoring import report_row, score
 from hyperconformer.tables import check_file

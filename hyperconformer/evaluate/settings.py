@@ -1,36 +1,23 @@
 """What ``hyperconformer evaluate`` was asked to do, checked before anything large is opened."""
 
 import argparse
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.decoding.options import HEEDED, SearchOptions
+from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate.trained import trained_options
-
-DECODES = tuple(HEEDED)
-OPTION_HELP = {
-    "beam_size": "hypotheses kept; 10 to 66",
-    "nbest": "hypotheses written down for each utterance, at most beam_size; needs --output_dir",
-    "ctc_weight": "share of CTC beside attention, 0 to 1",
-    "lm_weight": "of the Transformer language model --lm; 0.2 to 0.8",
-    "ngram_weight": "of the n-gram model --ngram; 0.2 to 0.8",
-    "word_bonus": "nats for every word; 0 to 3, beside an n-gram model",
-    "hotword_bonus": "nats for every character of a phrase in --hotwords; 0.5 to 2",
-    "temperature": "divides the attention decoder's logits; 1 to 1.5",
-    "lm_temperature": "divides the logits of --lm; 1 to 1.5",
-    "length_normalization": "rank by score per token",
-    "min_decode_ratio": "fewest tokens per encoder frame, 0 to 1",
-    "max_decode_ratio": "most tokens per encoder frame, 0 to 1",
-    "eos_threshold": "end only where its log-probability exceeds this times the best token's; 1 or more",
-}
-OPTIONS = {option.name: option for option in fields(SearchOptions)}
-HELPERS = {"lm": "lm_weight", "ngram": "ngram_weight", "hotwords": "hotword_bonus"}
-"""What helps a search, and the option that gives it a say."""
+from hyperconformer.inference.search_flags import (
+    HELPERS,
+    OPTIONS,
+    check_heeded,
+    check_helpers,
+    given_options,
+    parse_option,
+)
+from hyperconformer.inference.trained import trained_options
 
 
 @dataclass(frozen=True)
@@ -106,15 +93,10 @@ class Settings:
         for option in self.sweep:
             if option in self.given:
                 raise InputError(f"--{option} is given and swept: leave one out")
-        self._check_heeded()
-        for helper, option in HELPERS.items():
-            heard = any([*self.sweep.get(option, ()), self.given.get(option, 0)])
-            if heard and getattr(self, helper) is None:
-                raise InputError(f"--{option} needs --{helper}")
-            if getattr(self, helper) is not None and not heard:
-                raise InputError(f"--{helper} says nothing without --{option}: give that too")
-        if "lm_temperature" in (*self.given, *self.sweep) and self.lm is None:
-            raise InputError("--lm_temperature needs --lm")
+        helped = [helper for helper in HELPERS if getattr(self, helper) is not None]
+        check_heeded(self.decode, (*self.given, *self.sweep, *helped))
+        given = [name for name, value in self.given.items() if value]
+        check_helpers(helped, [*given, *(name for name, values in self.sweep.items() if any(values))])
         if self.sweep and (self.word_timestamps or self.output_dir or self.record or "nbest" in self.given):
             raise InputError(
                 "--sweep prints a table and nothing else: leave out --nbest, --word_timestamps, --output_dir "
@@ -131,18 +113,6 @@ class Settings:
         for asked, flag in (("nbest" in self.given, "nbest"), (self.word_timestamps, "word_timestamps")):
             if asked and not self.output_dir:
                 raise InputError(f"--{flag} is written to files: give --output_dir a folder for them")
-
-    def _check_heeded(self) -> None:
-        """Refuse what no search that is asked for would heed."""
-        helped = [helper for helper in HELPERS if getattr(self, helper) is not None]
-        for name in (*self.given, *self.sweep, *helped):
-            option = HELPERS.get(name, name)
-            if not any(option in HEEDED[search] for search in self.decode):
-                heeding = " or ".join(search for search in DECODES if option in HEEDED[search])
-                raise InputError(
-                    f"--{name} does nothing in {' or '.join(self.decode)} search: leave it out, or --decode "
-                    f"{heeding}"
-                )
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Settings":
@@ -163,7 +133,7 @@ class Settings:
             If something cannot be used.
         """
         values = vars(arguments)
-        given = {name: values[name] for name in OPTIONS if values[name] is not None}
+        given = given_options(values)
         same = {f.name: values[f.name] for f in fields(cls) if f.name in values and f.name != "sweep"}
         same |= {name: tuple(values[name]) for name in ("splits", "decode")}
         swept = [_swept(text) for text in arguments.sweep]
@@ -220,38 +190,3 @@ def _swept(text: str) -> tuple[str, tuple[Any, ...]]:
     if len(set(values)) < len(values):
         raise InputError(f"--sweep {text} has a value twice: give it once")
     return name, values
-
-
-def parse_option(name: str, text: str) -> Any:
-    """Read the value of a search option.
-
-    Parameters
-    ----------
-    name : str
-    text : str
-
-    Returns
-    -------
-    int, float or bool
-
-    Raises
-    ------
-    ValueError
-        If it is no such value.
-
-    Examples
-    --------
-    >>> parse_option("beam_size", "66"), parse_option("eos_threshold", "1.5")
-    (66, 1.5)
-    >>> parse_option("length_normalization", "true")
-    True
-    """
-    default = OPTIONS[name].default
-    if isinstance(default, bool):
-        if text not in ("true", "false"):
-            raise ValueError(f"{name} is true or false, got {text!r}")
-        return text == "true"
-    number = int(text) if isinstance(default, int) else float(text)
-    if math.isnan(number):
-        raise ValueError(f"{name} is a number, got {text!r}")
-    return number

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
-from hyperconformer.evaluate.settings import HELPERS, OPTIONS, Settings
+from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Asked
-from hyperconformer.evaluate.trained import dials, spell, trained_options
+from hyperconformer.inference.search_flags import HELPERS, OPTIONS
+from hyperconformer.inference.trained import dials, spell, trained_options
 from hyperconformer.scoring import report_row, score
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hyperconformer.errors import InputError
-from hyperconformer.export.speechbrain_search import add_search_flags, search_options
-from hyperconformer.inference.search_flags import given_options
+from hyperconformer.export.speechbrain_search import TOLD, search_options
+from hyperconformer.inference.search_flags import add_search_options, given_options
 
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("format", choices=list(FORMATS), help="what to write")
     parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
-    add_search_flags(parser)
+    said = "of speechbrain: those that the model was tested with in its training, else those in brackets"
+    add_search_options(parser, TOLD, searches=(), said=said)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,13 +1,11 @@
-"""What SpeechBrain's joint search is told: the options of ours that it has, on the command line too."""
+"""What SpeechBrain's joint search is told: the options of ours that it has."""
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
-from hyperconformer.inference.search_flags import OPTION_HELP, OPTIONS, parse_option
 from hyperconformer.inference.trained import trained_options
 
 TOLD = (
@@ -20,38 +18,6 @@ TOLD = (
     "eos_threshold",
 )
 """The options that go with a model; language models, n-grams and hotwords do not."""
-
-
-def add_search_flags(parser: argparse.ArgumentParser) -> None:
-    """Declare a flag for each of :data:`TOLD`.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_search_flags(parser)
-    >>> parser.parse_args(["--beam_size", "66", "--length_normalization"]).beam_size
-    66
-    """
-    group = parser.add_argument_group(
-        "search options of speechbrain",
-        "by default those that the model was tested with in its training, else those in brackets",
-    )
-    for name in TOLD:
-        default = OPTIONS[name].default
-        if isinstance(default, bool):
-            group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=OPTION_HELP[name])
-            continue
-
-        def value(text: str, name: str = name) -> Any:
-            return parse_option(name, text)
-
-        value.__name__ = "number"
-        said = f"{OPTION_HELP[name]} ({'none' if default is None else f'{default:g}'})"
-        group.add_argument(f"--{name}", type=value, metavar="X", help=said)
 
 
 def search_options(model: Path, given: Mapping[str, Any]) -> SearchOptions:

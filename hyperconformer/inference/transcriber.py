@@ -1,26 +1,44 @@
-"""Audio files to text with a trained model."""
+"""Audio to text with a trained model."""
 
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import batched, chain
 from pathlib import Path
+from typing import Any, BinaryIO
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
-from hyperconformer.audio import read_audio
+from hyperconformer.audio import as_house_audio, audio_seconds, open_audio
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.decoding.greedy import ctc_greedy
-from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.errors import InputError
+from hyperconformer.inference.backends import Choice, open_recogniser
+from hyperconformer.inference.clock import Clock
+from hyperconformer.inference.longform import LongformOptions, transcribe_stream
+from hyperconformer.inference.reading import THREADS, plan_batches, read_batches
+from hyperconformer.inference.recogniser import Recogniser, Samples
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Segment, Transcript
 
+WINDOW = 512
+"""Files whose headers are read at once, to bring those of about the same length together."""
+
 
 class Transcriber:
-    """A trained model, ready to listen.
+    """A trained model, ready to listen; several threads may share one.
 
     Parameters
     ----------
-    model : ASR
-        In evaluation mode.
-    tokenizer : Tokenizer
+    recogniser : Recogniser
+    model : ASR or None
+        The network behind it, where PyTorch computes.
+    word_times : bool
+        Give words their times and confidences.
+    longform : LongformOptions
+        How recordings are cut that are longer than its ``max_segment_seconds``; in batches of its ``batch_seconds``.
 
     Examples
     --------
@@ -31,22 +49,71 @@ class Transcriber:
 training wrote
     """
 
-    def __init__(self, model: ASR, tokenizer: Tokenizer) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        model: ASR | None = None,
+        *,
+        word_times: bool = False,
+        longform: LongformOptions | None = None,
+    ) -> None:
+        self.recogniser, self.model, self.word_times = recogniser, model, word_times
+        self.longform = LongformOptions() if longform is None else longform
+        # PyTorch shares one utterance's work between all cores; two at once would only wait for each other.
+        self._computing = threading.Lock()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of the model."""
+        return self.recogniser.tokenizer
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "cpu") -> "Transcriber":
-        """Open a model bundle."""
-        return cls(*load_bundle(Path(folder), device))
-
-    @torch.inference_mode()
-    def transcribe(self, path: str | Path) -> Transcript:
-        """Recognise one audio file, by CTC greedy decoding.
+    def load(
+        cls,
+        folder: str | Path,
+        device: str = "cpu",
+        *,
+        word_times: bool = False,
+        longform: LongformOptions | None = None,
+        **choice: Any,
+    ) -> "Transcriber":
+        """Open a model folder; nothing in it is ever run.
 
         Parameters
         ----------
-        path : str or Path
-            wav, flac, ogg, opus or mp3; any rate and number of channels.
+        folder : str or Path
+            That training wrote, or for ``backend="onnxruntime"`` that ``hyperconformer export onnx`` wrote.
+        device : str
+            ``cpu``, ``cuda`` or ``cuda:1``.
+        word_times, longform
+            As the class takes them.
+        **choice
+            What else :class:`~hyperconformer.inference.backends.Choice` takes, for instance
+            ``decode="joint", options={"beam_size": 20}``.
+
+        Returns
+        -------
+        Transcriber
+
+        Raises
+        ------
+        InputError
+            If something cannot be used.
+        """
+        recogniser, model = open_recogniser(Choice(str(folder), device, **choice))
+        return cls(recogniser, model, word_times=word_times, longform=longform)
+
+    def transcribe(
+        self, audio: str | Path | BinaryIO | npt.NDArray[Any], sample_rate_hz: int = SAMPLE_RATE
+    ) -> Transcript:
+        """Recognise one recording, of whatever length, at constant memory.
+
+        Parameters
+        ----------
+        audio : str, Path, binary file or ndarray
+            A file's path, an open file, or samples: mono, or of shape (samples, channels).
+        sample_rate_hz : int
+            Of samples; files tell their own.
 
         Returns
         -------
@@ -55,13 +122,110 @@ training wrote
         Raises
         ------
         InputError
-            If the file cannot be read.
+            If it cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from hyperconformer.inference.bundle import save_bundle
+        >>> from hyperconformer.models.config import ModelConfig
+        >>> from hyperconformer.text import train_tokenizer
+        >>> config = ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1)
+        >>> with tempfile.TemporaryDirectory() as scratch:
+        ...     words = train_tokenizer(["ONE TWO"], Path(scratch) / "t.model", output_neurons=12)
+        ...     folder = save_bundle(Path(scratch) / "model", ASR(config), words, metrics={}, card="# A model")
+        ...     transcriber = Transcriber.load(folder)
+        >>> transcriber.transcribe(np.zeros(8_000), sample_rate_hz=8_000).seconds
+        1.0
         """
-        device = self.model.ctc_head.weight.device
-        samples = torch.from_numpy(read_audio(path)).unsqueeze(0).to(device)
-        lengths = torch.tensor([samples.shape[1]], device=device)
-        memory, padding = self.model.encode(samples, lengths)
-        hypothesis = ctc_greedy(self.model.ctc_log_probs(memory), padding)[0]
-        seconds = samples.shape[1] / SAMPLE_RATE
-        text = self.tokenizer.decode(hypothesis.tokens)
-        return Transcript(seconds, (Segment(0.0, seconds, text, hypotheses=(hypothesis,)),))
+        if isinstance(audio, np.ndarray):
+            return self._of_blocks(iter([as_house_audio(audio, sample_rate_hz, "the array")]))
+        with open_audio(audio) as opened, closing(opened.blocks()) as blocks:
+            return self._of_blocks(blocks)
+
+    def transcribe_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[int, Transcript | InputError]]:
+        """Recognise many files, those of about the same length together, while the next ones are read.
+
+        Parameters
+        ----------
+        paths : iterable of str or Path
+
+        Yields
+        ------
+        int
+            Which of the files; they come in another order within every :data:`WINDOW`.
+        Transcript or InputError
+            What was said, the same as :meth:`transcribe` gives, or why the file could not be read.
+
+        Examples
+        --------
+        >>> transcriber = Transcriber(None)
+        >>> [(file, error)] = transcriber.transcribe_files(["no/such.flac"])
+        >>> print(error)
+        audio file 'no/such.flac' does not exist: check the path
+        """
+        waiting, offset = iter(paths), 0
+        while window := [str(path) for path in islice(waiting, WINDOW)]:
+            for file, found in self._of_window(window):
+                yield offset + file, found
+            offset += len(window)
+
+    def _of_window(self, paths: Sequence[str]) -> Iterator[tuple[int, Transcript | InputError]]:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="header") as pool:
+            lengths = dict(enumerate(pool.map(_length, paths)))
+        faults = {file: length for file, length in lengths.items() if isinstance(length, InputError)}
+        yield from faults.items()
+        longest = self.longform.max_segment_seconds
+        short = {file: length for file, length in lengths.items() if isinstance(length, float) and length <= longest}
+        yield from self._of_short(paths, short)
+        for file in lengths.keys() - faults.keys() - short.keys():
+            try:
+                yield file, self.transcribe(paths[file])
+            except InputError as error:
+                yield file, error
+
+    def _of_short(
+        self, paths: Sequence[str], seconds: Mapping[int, float]
+    ) -> Iterator[tuple[int, Transcript | InputError]]:
+        files = list(seconds)
+        plan = plan_batches(list(seconds.values()), self.longform.batch_seconds)
+        batches, clock = read_batches([paths[file] for file in files], plan), Clock()
+        while True:
+            with clock("read"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            for place, fault in batch.faults.items():
+                yield files[place], InputError(fault)
+            rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
+            heard = self._recognise([samples[:length] for samples, length in rows], clock)
+            took, whole = clock.take(), sum(batch.seconds)
+            for place, length, segment in zip(batch.files, batch.seconds, heard, strict=True):
+                timings = {name: spent * length / whole for name, spent in took.items()}
+                yield files[place], _whole(length, segment, timings, paths[files[place]])
+
+    def _recognise(self, batch: Sequence[Samples], clock: Clock) -> list[Segment | InputError]:
+        if not batch:
+            return []
+        with self._computing:
+            return self.recogniser(batch, word_times=self.word_times, clock=clock)
+
+    def _of_blocks(self, blocks: Iterator[Samples], name: str) -> Transcript:
+        """A recording of whatever length."""
+        clock, head, longest = Clock(), list[Samples](), self.longform.max_segment_seconds * SAMPLE_RATE
+        with clock("read"):
+            while sum(map(len, head)) <= longest and (block := next(blocks, None)) is not None:
+                head.append(block)
+        samples = np.concatenate(head)
+        if len(samples) <= longest:
+            return _unless_fault(self._recognise([samples], clock)[0], clock, name)
+        heard = 0
+
+        def counted() -> Iterator[Samples]:
+            nonlocal heard
+            for block in chain([samples], blocks):
+                heard += len(block)
+                yield block
+
+        segments = tuple(transcribe_stream(counted(), recognise, self.longform))
+        return Transcript(heard / SAMPLE_RATE, segments, clock.take())

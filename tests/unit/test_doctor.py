@@ -34,7 +34,7 @@ def test_a_machine_that_tests_pass_on_has_no_fault(
     assert main(["doctor", f"--model={tiny_bundle}", f"--data_folder={data_folder}"]) == 0
     said = capsys.readouterr().out
     assert "FAULT" not in said
-    for line in ("torchaudio", "speechbrain", "mp3 decoded", "opens and hears", "test-tiny: 2 utterances"):
+    for line in ("torchaudio", "speechbrain", "m4a decoded", "opens and hears", "test-tiny: 2 utterances"):
         assert line in said
 
 
@@ -192,8 +192,14 @@ def test_codecs_that_are_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> No
     levels = [(finding.level, finding.said.split(":")[0]) for finding in codecs.check()]
     assert [level for level, _ in levels] == ["FAULT", "warning", "warning", "ok"]
     assert [said for _, said in levels[:3]] == ["flac", "ogg", "mp3"] and levels[3][1].startswith(
-        "wav, opus dec"
+        "wav, opus, m4a dec"
     )
+
+
+def test_without_pyav_the_rest_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs.importlib.util, "find_spec", lambda name: None)
+    [finding] = codecs.check()
+    assert finding.level == "ok" and "mp3 decoded" in finding.said and "no PyAV: no m4a" in finding.said
 
 
 def test_audio_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,13 @@ from hyperconformer.data.librispeech import prepare_librispeech, scan_split
 from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.decoding.searches import SEARCHES
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate import jobs, settings, sweep
+from hyperconformer.evaluate import jobs, sweep
 from hyperconformer.evaluate.command import add_arguments
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Asked, Done, Task
+from hyperconformer.inference import search_flags
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.inference.transcriber import Transcriber
@@ -50,9 +51,9 @@ def tiny_lm(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_names_are_those_of_the_searches() -> None:
-    assert set(settings.DECODES) == set(SEARCHES)
-    assert set(HEEDED["joint"]) == set(settings.OPTIONS)
-    assert list(settings.OPTION_HELP) == list(settings.OPTIONS)
+    assert set(search_flags.DECODES) == set(SEARCHES)
+    assert set(HEEDED["joint"]) == set(search_flags.OPTIONS)
+    assert list(search_flags.OPTION_HELP) == list(search_flags.OPTIONS)
 
 
 def test_every_search_option_is_a_flag() -> None:
@@ -116,11 +117,11 @@ def test_what_cannot_be_is_said_in_one_line(flags: list[str], message: str) -> N
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", settings.OPTIONS)
+@pytest.mark.parametrize("name", search_flags.OPTIONS)
 @pytest.mark.parametrize("search", SEARCHES)
 def test_an_option_is_taken_where_the_search_heeds_it(search: str, name: str) -> None:
     flags = {"length_normalization": []}.get(name, ["1"])
-    helpers = {option: helper for helper, option in settings.HELPERS.items()} | {"lm_temperature": "lm"}
+    helpers = {option: helper for helper, option in search_flags.HELPERS.items()} | {"lm_temperature": "lm"}
     given = ["--decode", search, f"--{name}", *flags, "--output_dir", "out"]
     if name in helpers:
         given += [f"--{helpers[name]}", "x"]
@@ -201,7 +202,7 @@ def test_it_hears_what_the_transcriber_hears(tiny_bundle: Path, tiny_librispeech
         heard = transcriber.transcribe(utterance.path)
         row = lines(tmp_path / "out" / "wer_train-tiny_greedy.jsonl")[utterance.id]
         assert row["hypothesis"] == heard.text and row["reference"] == utterance.words
-        assert row["score"] == pytest.approx(heard.hypothesis.score, abs=1e-3)
+        assert row["score"] == pytest.approx(heard.segments[0].hypotheses[0].score, abs=1e-3)
         assert row["seconds"] == heard.seconds
     for search in ("greedy", "prefix", "rescore", "joint"):
         path = tmp_path / "out" / f"wer_train-tiny_{search}.txt"

@@ -10,8 +10,7 @@ import pytest
 from hyperconformer.cli import main
 from hyperconformer.decoding.confidence import Calibration
 from hyperconformer.decoding.options import SearchOptions
-from hyperconformer.evaluate import trained
-from hyperconformer.inference import bundle
+from hyperconformer.inference import bundle, trained
 from tests.unit.test_evaluate import lines
 
 

@@ -1,0 +1,130 @@
+"""What computes: PyTorch from a model folder, or ONNX Runtime from an exported one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hyperconformer.decoding.confidence import UNCALIBRATED
+from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.searches import make_search
+from hyperconformer.device import check_device
+from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.inference.calibrating import load_calibrations
+from hyperconformer.inference.encoding import PRECISIONS, encode, set_precision
+from hyperconformer.inference.recogniser import Heard, Recogniser
+from hyperconformer.inference.search_models import open_models
+from hyperconformer.inference.trained import trained_options
+from hyperconformer.models.asr import ASR
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a model is to be used.
+
+    Attributes
+    ----------
+    folder : str
+        Model folder.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:1``.
+    precision : {"fp32", "bf16", "fp16"}
+        Of the encoder; fp16 needs a GPU.
+    backend : str
+        One of :data:`BACKENDS`.
+    decode : str
+        Search.
+    options : dict
+        Options of :class:`~hyperconformer.decoding.options.SearchOptions`; of the others rescoring and joint
+        search begin with those that the model was tested with in its training.
+    lm, ngram, hotwords : str or None
+        Folder and files of what helps the search.
+    calibration : str or None
+        File of confidences' calibration.
+
+    Examples
+    --------
+    >>> Choice("model", decode="joint", options={"beam_size": 0}).search_options()
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: beam_size 0 ...
+    """
+
+    folder: str
+    device: str = "cpu"
+    precision: str = "fp32"
+    backend: str = "torch"
+    decode: str = "greedy"
+    options: dict[str, Any] = field(default_factory=dict)
+    lm: str | None = None
+    ngram: str | None = None
+    hotwords: str | None = None
+    calibration: str | None = None
+
+    def search_options(self) -> SearchOptions:
+        """All options of the search."""
+        try:
+            return SearchOptions(**{**trained_options(Path(self.folder), self.decode), **self.options})
+        except (TypeError, ValueError) as error:
+            raise InputError(str(error)) from error
+
+
+def open_recogniser(choice: Choice) -> tuple[Recogniser, ASR | None]:
+    """Open a model.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    Recogniser
+    ASR or None
+        The network, where PyTorch computes.
+
+    Raises
+    ------
+    InputError
+        If something cannot be used, or there is no such backend, precision or search.
+
+    Examples
+    --------
+    >>> open_recogniser(Choice("no/such/model", backend="torch"))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
+    """
+    for name, legal in (("backend", BACKENDS), ("precision", PRECISIONS)):
+        if getattr(choice, name) not in legal:
+            raise InputError(f"{name} must be one of {', '.join(legal)}, got {getattr(choice, name)!r}")
+    return BACKENDS[choice.backend](choice)
+
+
+def _torch(choice: Choice) -> tuple[Recogniser, ASR | None]:
+    if check_device(choice.device) == "cpu" and choice.precision == "fp16":
+        raise InputError("fp16 needs a GPU: use bf16, or another device")
+    model, tokenizer = load_bundle(Path(choice.folder), choice.device)
+    helpers = {"lm": choice.lm, "ngram": choice.ngram, "hotwords": choice.hotwords}
+    try:
+        models = open_models(model, tokenizer, **helpers)
+        search = make_search(choice.decode, models, choice.search_options())
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    set_precision(model, choice.precision)
+
+    def hear(samples_bs: Tensor, lengths_b: Tensor) -> Heard:
+        memory_btd, frames_b = encode(model, samples_bs.to(choice.device), lengths_b.to(choice.device))
+        return Heard(memory_btd, frames_b, lambda: model.ctc_log_probs(memory_btd))
+
+    calibration = UNCALIBRATED
+    if choice.calibration is not None:
+        calibration = load_calibrations(Path(choice.calibration), [choice.decode])[choice.decode]
+    return Recogniser(
+        hear, lambda heard: search(heard.memory_btd, heard.lengths_b), tokenizer, calibration
+    ), model
+
+
+BACKENDS: dict[str, Callable[[Choice], tuple[Recogniser, ASR | None]]] = {"torch": _torch}

@@ -1,0 +1,106 @@
+"""``hyperconformer transcribe``: its arguments."""
+
+import argparse
+from typing import Any
+
+from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
+
+FORMATS = ("txt", "srt", "vtt", "tsv", "json")
+"""As writers.WRITERS."""
+BACKENDS = ("torch", "onnxruntime")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("--model",), {"required": True, "metavar": "DIR",
+                    "help": "model folder that training wrote, or hf://OWNER/NAME@REVISION"}),
+    (("-o", "--output_dir"), {"metavar": "DIR", "help": "folder for the text; without it, it is printed"}),
+    (("-f", "--output_format"), {"choices": (*FORMATS, "all"), "metavar": "FORMAT",
+                                 "help": f"{', '.join(FORMATS)} or all (txt)"}),
+    (("--word_timestamps",), {"action": "store_true",
+                              "help": "in JSON, when each word was spoken and how sure it is"}),
+    (("--jsonl",), {"action": "store_true", "help": "print a line of JSON for every file"}),
+    (("--overwrite",), {"action": "store_true",
+                        "help": "transcribe again what stands in --output_dir already"}),
+    (("--decode",), {"choices": DECODES, "default": "greedy", "metavar": "SEARCH",
+                     "help": f"{', '.join(DECODES)} (greedy, the fastest)"}),
+    *(((flag,), settings) for flag, settings in HELPER_FLAGS),
+    (("--calibration",), {"metavar": "FILE",
+                          "help": "calibration.json of evaluate --fit_calibration, applied to confidences"}),
+    (("--backend",), {"choices": BACKENDS, "default": "torch",
+                      "help": "torch (default), or onnxruntime for what export onnx wrote"}),
+    (("--device",), {"default": "cpu", "help": "cpu (default) or cuda"}),
+    (("--precision",), {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
+                        "help": "of the encoder (fp32); fp16 needs a GPU"}),
+    (("--threads",), {"type": _positive, "metavar": "N", "help": "of the CPU (all cores)"}),
+    (("--noprogressbar",), {"action": "store_true", "help": "show no bar, as where none can be seen"}),
+)  # fmt: skip
+LONGFORM: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("--batch_seconds",), {"type": float, "metavar": "S", "help": "audio of a batch (60)"}),
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``transcribe`` takes; names are those of Whisper's command where it has them.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> found = parser.parse_args(["a.wav", "talks", "--model", "model", "-o", "out", "-f", "srt"])
+    >>> found.files, found.output_format
+    (['a.wav', 'talks'], 'srt')
+    """
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="audio or video files, folders of them, or - for standard input"
+    )
+    for flags, settings in FLAGS:
+        parser.add_argument(*flags, **settings)
+    group = parser.add_argument_group("long recordings", "of more than --max_segment seconds")
+    for flags, settings in LONGFORM:
+        group.add_argument(*flags, **settings)
+    add_search_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Transcribe; a file that cannot be read is reported and the rest goes on.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As :func:`add_arguments` declares them.
+
+    Returns
+    -------
+    int
+        1 if some audio could not be transcribed, else 0.
+
+    Raises
+    ------
+    InputError
+        If the model or an argument cannot be used.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_arguments(parser)
+    >>> run(parser.parse_args(["a.wav", "--model", "model", "-f", "all"]))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --output_format all writes several files: give --output_dir a folder ...
+    """
+    from hyperconformer.transcribe.settings import Settings  # torch is slow to import
+
+    settings = Settings.of(arguments)
+    from hyperconformer.transcribe.run import transcribe
+
+    return transcribe(settings)

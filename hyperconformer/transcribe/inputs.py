@@ -1,0 +1,108 @@
+"""What is to be transcribed, and what its files of text are called."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from hyperconformer.errors import InputError
+
+STANDARD_INPUT = "-"
+EXTENSIONS = frozenset(
+    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .mp4 .mkv .webm .mov .avi .wma .aif .aiff .aifc .au .caf .w64 "
+    ".rf64 .amr .3gp .mka .mp2 .ac3".split()
+)
+"""Of the files that are taken from a folder; a file that is named is taken whatever its name."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A recording.
+
+    Attributes
+    ----------
+    path : str
+        As it was given, or found in a folder; ``-`` is standard input.
+    stem : str
+        Where its text goes, without the ending: a path below the output folder.
+
+    Examples
+    --------
+    >>> Input("talks/one.wav", "one").stem
+    'one'
+    """
+
+    path: str
+    stem: str
+
+
+def find_inputs(given: Sequence[str]) -> list[Input]:
+    """List the recordings of files and folders.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Files, folders, whose audio files are found at any depth, and ``-`` for standard input. Links to
+        folders inside a folder are not followed. Whether a file exists shows when it is read.
+
+    Returns
+    -------
+    list of Input
+        In the order given, files of a folder sorted; each once. A file of a folder keeps its place in it. The
+        name of the audio file stays whole where two differ only in their endings.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no audio, or two files would get the same name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.wav", "a.flac", "a.mp3", "notes.txt"):
+    ...         Path(folder, name).touch()
+    ...     [each.stem for each in find_inputs([folder, "talk.opus", "-"])]
+    ['a.flac', 'a.mp3', 'b', 'talk', 'stdin']
+    """
+    # An absolute path names a file once, however it was given.
+    found: dict[str, tuple[str, PurePath]] = {}
+    for each in given:
+        for path, place in _expand(each):
+            found.setdefault(path if path == STANDARD_INPUT else os.path.abspath(path), (path, place))
+    plain = Counter(place.with_suffix("") for _, place in found.values())
+    inputs: dict[str, Input] = {}
+    for path, place in found.values():
+        alone = plain[place.with_suffix("")] == 1
+        one = Input(path, str(place.with_suffix("") if alone else place))
+        if one.stem in inputs:
+            raise InputError(
+                f"{inputs[one.stem].path!r} and {path!r} would be written to the same file '{one.stem}': "
+                "give the folder that holds both, or transcribe them one after the other"
+            )
+        inputs[one.stem] = one
+    return list(inputs.values())
+
+
+def _expand(given: str) -> Iterator[tuple[str, PurePath]]:
+    """Paths and their places below the output folder."""
+    if given == STANDARD_INPUT:
+        yield given, PurePath("stdin")
+    elif os.path.isdir(given):
+        inside = sorted(_audio_files(given))
+        if not inside:
+            raise InputError(
+                f"folder {given!r} holds no audio file (.wav, .flac, .mp3, .ogg, .opus, .m4a, ...): give another"
+            )
+        for path in inside:
+            yield path, PurePath(os.path.relpath(path, given))
+    else:
+        yield given, PurePath(os.path.basename(given.rstrip(os.sep)) or given)
+
+
+def _audio_files(folder: str) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield os.path.join(parent, name)

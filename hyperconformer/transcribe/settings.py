@@ -1,0 +1,156 @@
+"""What ``hyperconformer transcribe`` was asked to do, checked before anything large is opened."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from hyperconformer.errors import InputError
+from hyperconformer.inference.longform import LongformOptions
+from hyperconformer.inference.search_flags import HELPERS, check_heeded, check_helpers, given_options
+from hyperconformer.inference.writers import WRITERS
+
+ALL = "all"
+TIMED = ("srt", "vtt")
+"""Formats whose lines are cut between words, by their times."""
+ONNX_SEARCHES = ("greedy", "prefix")
+"""Those that ask nothing of the attention decoder."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run of the command.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Files, folders, ``-``.
+    model : str
+        Model folder, or ``hf://owner/name@revision``.
+    output_dir : str or None
+        None: text goes to standard output.
+    output_format : str or None
+        One of writers.WRITERS, or ``all``; None: txt.
+    word_timestamps, jsonl, overwrite : bool
+    decode : str
+    given : mapping of str to value
+        Search options that were given.
+    lm, ngram, hotwords, calibration : str or None
+    backend, device, precision : str
+    threads : int or None
+    longform : LongformOptions
+    progress : bool
+
+    Raises
+    ------
+    InputError
+        If two settings contradict each other, or one is of no use.
+
+    Examples
+    --------
+    >>> Settings(("a.wav",), "model", output_format="all")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --output_format all writes several files: give --output_dir a folder ...
+    """
+
+    files: tuple[str, ...]
+    model: str
+    output_dir: str | None = None
+    output_format: str | None = None
+    word_timestamps: bool = False
+    jsonl: bool = False
+    overwrite: bool = False
+    decode: str = "greedy"
+    given: Mapping[str, Any] = field(default_factory=dict)
+    lm: str | None = None
+    ngram: str | None = None
+    hotwords: str | None = None
+    calibration: str | None = None
+    backend: str = "torch"
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int | None = None
+    longform: LongformOptions = field(default_factory=LongformOptions)
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        helped = self.helpers
+        check_heeded([self.decode], (*self.given, *helped))
+        check_helpers(helped, [name for name, value in self.given.items() if value])
+        self._check_output()
+        if self.calibration and not self.word_timestamps:
+            raise InputError("confidences are written with --word_timestamps: give that too")
+        if self.backend == "onnxruntime":
+            self._check_onnx()
+        elif self.precision == "fp16" and self.device == "cpu":
+            raise InputError("fp16 needs a GPU: use --precision bf16, or --device cuda")
+
+    def _check_output(self) -> None:
+        if self.output_dir is None:
+            if self.output_format == ALL:
+                raise InputError(
+                    "--output_format all writes several files: give --output_dir a folder for them"
+                )
+            if self.jsonl and self.output_format is not None:
+                raise InputError("--jsonl and --output_format both go to standard output: give --output_dir")
+            if self.overwrite:
+                raise InputError("--overwrite is about files: give --output_dir the folder of them")
+        shown = self.jsonl or "json" in self.formats
+        for asked, flag in ((self.word_timestamps, "word_timestamps"), ("nbest" in self.given, "nbest")):
+            if asked and not shown:
+                raise InputError(f"--{flag} shows in JSON only: give --output_format json or --jsonl")
+
+    def _check_onnx(self) -> None:
+        if self.decode not in ONNX_SEARCHES:
+            raise InputError(
+                f"--backend onnxruntime has no {self.decode} search: use --decode {' or '.join(ONNX_SEARCHES)}"
+            )
+        for flag, plain in (("device", "cpu"), ("precision", "fp32")):
+            if getattr(self, flag) != plain:
+                raise InputError(f"--{flag} is PyTorch's: leave it out with --backend onnxruntime")
+
+    @property
+    def helpers(self) -> dict[str, str]:
+        """What helps the search, of what was given."""
+        return {name: getattr(self, name) for name in HELPERS if getattr(self, name) is not None}
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """What is written of every recording."""
+        if self.output_format == ALL:
+            return tuple(WRITERS)
+        return () if self.jsonl and self.output_dir is None else (self.output_format or "txt",)
+
+    @property
+    def word_times(self) -> bool:
+        """Whether words must be aligned: where they are asked for, or lines are cut between them."""
+        return self.word_timestamps or any(name in TIMED for name in self.formats)
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Settings":
+        """Take what the command line was given.
+
+        Parameters
+        ----------
+        arguments : argparse.Namespace
+            As ``command.add_arguments`` declares them.
+
+        Returns
+        -------
+        Settings
+
+        Raises
+        ------
+        InputError
+            If something cannot be used.
+        """
+        values = vars(arguments)
+        same = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        same["files"] = tuple(values["files"])
+        chosen = {f.name: values[f.name] for f in fields(LongformOptions) if values.get(f.name) is not None}
+        try:
+            longform = LongformOptions(**chosen)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return cls(given=given_options(values), longform=longform, progress=not arguments.noprogressbar, **same)

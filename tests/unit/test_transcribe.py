@@ -1,0 +1,225 @@
+"""The command that turns files into text: what it takes, writes, skips, prints and complains about."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from hyperconformer.cli import main
+from hyperconformer.decoding.options import HEEDED
+from hyperconformer.errors import InputError
+from hyperconformer.inference import transcriber as transcriber_module
+from hyperconformer.inference.backends import BACKENDS
+from hyperconformer.inference.longform import LongformOptions
+from hyperconformer.inference.transcriber import Transcriber
+from hyperconformer.inference.writers import WRITERS
+from hyperconformer.transcribe import command
+from hyperconformer.transcribe.inputs import find_inputs
+from hyperconformer.transcribe.settings import Settings
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """A folder of noise: five files of several lengths, one of them in a folder below."""
+    folder = tmp_path / "speech"
+    (folder / "below").mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    names = ("a.wav", "b.flac", "c.wav", "d.ogg", "below/e.wav")
+    for name, seconds in zip(names, (1.0, 0.4, 2.0, 0.7, 1.3), strict=True):
+        soundfile.write(folder / name, draw.normal(0, 0.1, int(16_000 * seconds)), 16_000)
+    return folder
+
+
+def transcribe(bundle: Path, *arguments: object) -> int:
+    return main(["transcribe", "--model", str(bundle), *map(str, arguments)])
+
+
+def test_names_are_those_of_the_tables() -> None:
+    assert tuple(WRITERS) == command.FORMATS
+    assert tuple(BACKENDS) == command.BACKENDS
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"output_format": "all"}, "give --output_dir"),
+        ({"output_format": "txt", "jsonl": True}, "both go to standard output"),
+        ({"overwrite": True}, "--overwrite is about files"),
+        ({"word_timestamps": True}, "--word_timestamps shows in JSON only"),
+        ({"decode": "joint", "given": {"nbest": 2}}, "--nbest shows in JSON only"),
+        ({"given": {"beam_size": 3}}, "--beam_size does nothing in greedy search"),
+        ({"decode": "joint", "lm": "lm"}, "--lm says nothing without --lm_weight"),
+        ({"decode": "joint", "given": {"lm_weight": 0.3}}, "--lm_weight needs --lm"),
+        ({"calibration": "c.json"}, "--word_timestamps"),
+        ({"precision": "fp16"}, "fp16 needs a GPU"),
+        ({"backend": "onnxruntime", "decode": "joint"}, "has no joint search"),
+        ({"backend": "onnxruntime", "precision": "bf16"}, "--precision is PyTorch's"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Settings(("a.wav",), "model", **given)
+
+
+def test_word_times_are_made_where_something_shows_them() -> None:
+    def made(**given: object) -> bool:
+        return Settings(("a",), "model", output_dir="out", **given).word_times
+
+    assert [made(output_format=name) for name in ("txt", "srt", "vtt", "tsv", "json")] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
+    assert made(output_format="json", word_timestamps=True) and made(output_format="all")
+
+
+def test_files_of_a_folder_keep_their_places(speech: Path) -> None:
+    (speech / "notes.txt").write_text("no audio")
+    (speech / "loop").symlink_to(speech)
+    os.link(speech / "a.wav", speech / "a.flac")
+    stems = [one.stem for one in find_inputs([str(speech), str(speech / "a.wav")])]
+    assert stems == ["a.flac", "a.wav", "b", "below/e", "c", "d"]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="would be written to the same file 'a.wav'"):
+        find_inputs([str(tmp_path / "x" / "a.wav"), str(tmp_path / "y" / "a.wav")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no audio file"):
+        find_inputs([str(tmp_path / "empty")])
+
+
+def test_printed_text_comes_in_the_order_of_the_files(tiny_bundle: Path, speech: Path, capsys) -> None:
+    files = [speech / name for name in ("d.ogg", "a.wav", "c.wav", "b.flac")]
+    assert transcribe(tiny_bundle, *files) == 0
+    out, err = capsys.readouterr()
+    alone = Transcriber.load(tiny_bundle)
+    assert out.splitlines() == [f"{file}: {alone.transcribe(file).text}" for file in files]
+    assert "4 files" in err and "x real time" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("decode", HEEDED)
+def test_a_batch_says_what_each_file_alone_does(decode: str, tiny_bundle: Path, speech: Path) -> None:
+    transcriber = Transcriber.load(tiny_bundle, decode=decode, word_times=True)
+    files = sorted(speech.rglob("*.*"))
+    together = dict(transcriber.transcribe_files(files))
+    for file, path in enumerate(files):
+        alone = transcriber.transcribe(path)
+        assert together[file].text == alone.text and together[file].seconds == alone.seconds
+        for one, other in zip(together[file].words, alone.words, strict=True):
+            assert (one.start, one.end) == pytest.approx((other.start, other.end))
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+    assert set(together[0].timings) == set(alone.timings) == {"read", "encode", "search", "words"}
+
+
+def test_every_format_is_written_and_a_second_run_skips_it(tiny_bundle: Path, speech: Path, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    given = (speech, "-o", out, "-f", "all")
+    assert transcribe(tiny_bundle, *given) == 0
+    assert sum(path.is_file() and path.name[0] != "." for path in out.rglob("*")) == 5 * len(WRITERS)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    assert (out / "below" / "e.txt").read_text().strip() == Transcriber.load(tiny_bundle).transcribe(
+        speech / "below" / "e.wav"
+    ).text
+    capsys.readouterr()
+    (out / "c.vtt").unlink()
+    os.utime(speech / "d.ogg")
+    os.utime(out / "d.txt", (1, 1))
+    assert transcribe(tiny_bundle, *given) == 0
+    out_text, err = capsys.readouterr()
+    assert out_text == "" and err.startswith("3 files done before") and "2 files, 0.0 min" in err
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    changed = {path.stem for path in after if after[path] != before.get(path) and path.name[0] != "."}
+    assert changed == {"c", "d"}
+    assert transcribe(tiny_bundle, *given, "--overwrite") == 0
+    assert "done before" not in capsys.readouterr().err
+
+
+def test_other_settings_do_not_mix_in_one_folder(tiny_bundle: Path, speech: Path, tmp_path, capsys) -> None:
+    given = (speech / "a.wav", "-o", tmp_path / "out")
+    assert transcribe(tiny_bundle, *given) == 0
+    assert transcribe(tiny_bundle, *given, "--decode", "prefix") == 2
+    assert "made with decode greedy, and not prefix" in capsys.readouterr().err
+    assert transcribe(tiny_bundle, *given, "--decode", "prefix", "--overwrite") == 0
+
+
+def test_lines_of_json_hold_text_words_and_faults(tiny_bundle: Path, speech: Path, capsys) -> None:
+    files = (speech / "a.wav", "no.wav", speech / "c.wav")
+    assert transcribe(tiny_bundle, *files, "--jsonl", "--word_timestamps", "--decode", "joint", "--nbest", 2) == 1
+    out, err = capsys.readouterr()
+    first, fault, last = map(json.loads, out.splitlines())
+    assert fault["file"] == "no.wav" and "does not exist" in fault["error"] and "no.wav" in err
+    for row, file in ((first, files[0]), (last, files[2])):
+        assert row["file"] == str(file) and row["seconds"] == soundfile.info(file).duration
+        assert [word["word"] for segment in row["segments"] for word in segment["words"]] == row["text"].split()
+
+
+def test_standard_input_is_heard(tiny_bundle: Path, speech: Path, monkeypatch, capsys) -> None:
+    expected = Transcriber.load(tiny_bundle).transcribe(speech / "b.flac").text
+    for given in ((), ("-f", "tsv")):
+        content = io.BytesIO((speech / "b.flac").read_bytes())
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content, isatty=lambda: False))
+        assert transcribe(tiny_bundle, "-", *given) == 0
+        assert expected in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    assert transcribe(tiny_bundle, "-") == 2
+    assert "standard input is a terminal" in capsys.readouterr().err
+
+
+def test_arrays_and_open_files_are_heard_as_their_files(tiny_bundle: Path, speech: Path) -> None:
+    transcriber = Transcriber.load(tiny_bundle)
+    samples, rate_hz = soundfile.read(speech / "a.wav", dtype="float32")
+    expected = transcriber.transcribe(speech / "a.wav")
+    with (speech / "a.wav").open("rb") as file:
+        assert transcriber.transcribe(file).text == expected.text
+    assert transcriber.transcribe(samples, rate_hz).text == expected.text
+    stereo = transcriber.transcribe(np.stack((samples, samples), axis=1), rate_hz)
+    assert stereo.text == expected.text and stereo.seconds == expected.seconds
+
+
+def test_several_threads_share_a_transcriber(tiny_bundle: Path, speech: Path) -> None:
+    transcriber = Transcriber.load(tiny_bundle, decode="joint", word_times=True)
+    files = sorted(speech.rglob("*.*"))
+    expected = [transcriber.transcribe(path).words for path in files]
+    found: dict[int, list[object]] = {}
+
+    def work(number: int) -> None:
+        found[number] = [transcriber.transcribe(path).words for path in files]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[number] == expected for number in range(4))
+
+
+def test_windows_hide_nothing(tiny_bundle: Path, speech: Path, monkeypatch) -> None:
+    monkeypatch.setattr(transcriber_module, "WINDOW", 2)
+    files = sorted(speech.rglob("*.*"))
+    transcriber = Transcriber.load(tiny_bundle, longform=LongformOptions(batch_seconds=2.0))
+    found = dict(transcriber.transcribe_files(files))
+    assert [found[file].text for file in range(5)] == [transcriber.transcribe(path).text for path in files]
+
+
+def test_help_comes_without_pytorch() -> None:
+    code = "import sys; sys.argv = ['hyperconformer', '--help']\nfrom hyperconformer.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_reader_that_leaves_early_is_no_fault(tiny_bundle: Path, speech: Path) -> None:
+    command_line = [sys.executable, "-m", "hyperconformer.cli", "transcribe", "--model", str(tiny_bundle)]
+    files = [str(speech / "b.flac")] * 1 + [str(path) for path in sorted(speech.rglob("*.wav"))]
+    with subprocess.Popen(
+        [*command_line, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait() == 141
