@@ -4,6 +4,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from hyperconformer.errors import InputError
+from hyperconformer.export.speechbrain_search import TOLD, search_options
+from hyperconformer.inference.search_flags import add_search_options, given_options
+
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``import-speechbrain`` takes.
@@ -80,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("format", choices=list(FORMATS), help="what to write")
     parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+    said = "of speechbrain: those that the model was tested with in its training, else those in brackets"
+    add_search_options(parser, TOLD, searches=(), said=said)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises
     ------
     InputError
-        If the model cannot be used, or not be written in that format.
+        If the model cannot be used, or not be written in that format, or the format has no searches.
 
     Examples
     --------
@@ -109,14 +115,18 @@ def run(arguments: argparse.Namespace) -> int:
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
+    given = given_options(vars(arguments))
+    if given and arguments.format != "speechbrain":
+        raise InputError(f"--{next(iter(given))} is for speechbrain, not {arguments.format}: leave it out")
     print(f"{arguments.model} -> {FORMATS[arguments.format](arguments)}")
     return 0
 
 
 def _speechbrain(arguments: argparse.Namespace) -> Path:
-    from hyperconformer.inference.speechbrain_folder import export_folder
+    from hyperconformer.export.speechbrain import export_folder
 
-    return export_folder(arguments.model, arguments.output)
+    options = search_options(Path(arguments.model), given_options(vars(arguments)))
+    return export_folder(arguments.model, arguments.output, options)
 
 
 FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain}

@@ -37,12 +37,25 @@ HELPER_FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
 )  # fmt: skip
 
 
-def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Declare every option of the searches, in a group of its own.
+def add_search_options(
+    parser: argparse.ArgumentParser,
+    names: Sequence[str] = tuple(OPTIONS),
+    *,
+    searches: Sequence[str] = DECODES,
+    said: str = "behind each: its default, and the searches that heed it; rescore and joint begin with those "
+    "that the model was tested with in its training",
+) -> None:
+    """Declare options of the searches, in a group of their own.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
+    names : sequence of str
+        Options; all of them by default.
+    searches : sequence of str
+        Those that are named where they heed an option.
+    said : str
+        About the group.
 
     Examples
     --------
@@ -51,25 +64,27 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     >>> given_options(vars(parser.parse_args(["--beam_size", "66"])))
     {'beam_size': 66}
     """
-    group = parser.add_argument_group(
-        "search options",
-        "behind each: its default, and the searches that heed it; rescore and joint begin with those "
-        "that the model was tested with in its training",
-    )
-    for name, option in OPTIONS.items():
-        heeding = ", ".join(search for search in DECODES if name in HEEDED[search])
+    group = parser.add_argument_group("search options", said)
+    for name in names:
+        option = OPTIONS[name]
+        remarks = [", ".join(search for search in searches if name in HEEDED[search])]
         if isinstance(option.default, bool):
             action = argparse.BooleanOptionalAction
-            group.add_argument(f"--{name}", action=action, help=f"{OPTION_HELP[name]} ({heeding})")
+            group.add_argument(f"--{name}", action=action, help=_remarked(OPTION_HELP[name], remarks))
             continue
 
         def value(text: str, name: str = name) -> Any:
             return parse_option(name, text)
 
         value.__name__ = "number"
-        default = "none" if option.default is None else f"{option.default:g}"
-        said = f"{OPTION_HELP[name]} ({default}; {heeding})"
-        group.add_argument(f"--{name}", type=value, metavar="X", help=said)
+        remarks.insert(0, "none" if option.default is None else f"{option.default:g}")
+        group.add_argument(f"--{name}", type=value, metavar="X", help=_remarked(OPTION_HELP[name], remarks))
+
+
+def _remarked(said: str, remarks: Sequence[str]) -> str:
+    """A text with those remarks behind it that say something."""
+    found = "; ".join(filter(None, remarks))
+    return f"{said} ({found})" if found else said
 
 
 def given_options(arguments: Mapping[str, Any]) -> dict[str, Any]:

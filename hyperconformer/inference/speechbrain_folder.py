@@ -1,10 +1,8 @@
-"""Folders of SpeechBrain's recipes to model bundles and back; nothing in them is ever run.
+"""Folders of SpeechBrain's recipes to model bundles; nothing in them is ever run.
 
 Checkpoints are opened as tensors only; ``speechbrain_sources`` finds them and reads the YAML beside them.
 """
 
-import os
-import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,25 +13,18 @@ from torch import Tensor
 
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import MIN_STD_DB
-from hyperconformer.inference.bundle import CONFIG, load_bundle, save_bundle
+from hyperconformer.inference.bundle import CONFIG, save_bundle
 from hyperconformer.inference.speechbrain_sources import (
-    FIXED,
-    MODELS,
-    NORMALIZER,
-    SETTINGS,
-    TOKENIZER,
     Sources,
     find_sources,
     read_settings,
 )
 from hyperconformer.models.asr import ASR
-from hyperconformer.models.speechbrain_compat import from_speechbrain, to_speechbrain
+from hyperconformer.models.speechbrain_compat import from_speechbrain
 from hyperconformer.text import Tokenizer
 
 N_FFT = 400
 LONGEST_REASON = 200
-# An imported model's statistics count as measured on so many frames: more training leaves them as they are.
-_MANY_FRAMES = 1_000_000_000
 
 
 def _whole(numbers: Mapping[str, float], name: str, given: int | None) -> int | None:
@@ -173,67 +164,3 @@ A speech recogniser trained with SpeechBrain: a Conformer encoder whose token mi
 
 Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac` (decodes greedily).
 """
-
-
-def _their_statistics(model: ASR) -> dict[str, Any]:
-    """Content of ``normalizer.ckpt``; versions before 1.1 want the three empty tables."""
-    measured = {
-        "count": _MANY_FRAMES,
-        "glob_mean": model.normalizer.mean.clone(),
-        "glob_std": model.normalizer.std.clamp(min=MIN_STD_DB),
-    }
-    return measured | {f"spk_dict_{name}": {} for name in ("mean", "std", "count")}
-
-
-def export_folder(bundle: Path | str, out: Path | str) -> Path:
-    """Write a model bundle as SpeechBrain's recipes keep a model.
-
-    Parameters
-    ----------
-    bundle : Path or str
-        The model folder.
-    out : Path or str
-        A new folder for ``model.ckpt``, ``normalizer.ckpt``, ``tokenizer.ckpt`` and, with the sizes,
-        ``hyperparams.yaml``.
-
-    Returns
-    -------
-    Path
-        The new folder.
-
-    Raises
-    ------
-    InputError
-        If the bundle cannot be opened, SpeechBrain has no such model, or the folder is not new.
-
-    Examples
-    --------
-    >>> export_folder("no/such/model", "folder")
-    Traceback (most recent call last):
-        ...
-    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
-training wrote
-    """
-    bundle, out = Path(bundle), Path(out)
-    model, tokenizer = load_bundle(bundle)
-    try:
-        state = to_speechbrain(model)
-    except InputError as error:
-        raise InputError(f"model '{bundle}': {error}") from error
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise InputError(f"output '{out}' exists already: give a new folder")
-    sizes = {key: value for key, value in model.config.to_dict().items() if isinstance(value, int)}
-    lines = {**sizes, **FIXED, "tokenizer_size": tokenizer.size}
-    draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
-        torch.save(state, draft / MODELS[0])
-        torch.save(_their_statistics(model), draft / NORMALIZER)
-        tokenizer.save(draft / TOKENIZER)
-        (draft / SETTINGS).write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return out

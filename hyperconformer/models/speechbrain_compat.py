@@ -23,13 +23,15 @@ from hyperconformer.nn.positions import sinusoids
 
 State = Mapping[str, Tensor]
 
+ATTENTION_TYPES = {"hypermixing": "hypermixing", "relative": "RelPosMHAXL", "attention": "RoPEMHA"}
+"""Our mixers and what SpeechBrain calls them."""
+
 # Lengths of SpeechBrain's tables of positions: of the Transformer and of each HyperMixing layer.
 _TABLE, _MIXER_TABLE = 2500, 3000
 _TABLES = re.compile(r"positional_encoding(_decoder)?\.(pe|inv_freq)$")
 _LAYER = "transformer.encoder.layers.0."
 _INDICES = {"cnn": "0", "transformer": "1", "seq": "2", "ctc": "3"}
 _TRANSFORMER = ("encoder", "decoder", "custom_src_module", "custom_tgt_module")
-_MIXERS = {"hypermixing": "hypermixing", "relative": "RelPosMHAXL", "attention": "RoPEMHA"}
 
 
 def _stored(ours: State, config: ModelConfig) -> dict[str, Tensor]:
@@ -133,7 +135,9 @@ def _mixer(theirs: _Theirs) -> tuple[str, dict[str, Any], int | None]:
         return "attention", {}, None
     kind = "regularMHA" if f"{layer}att.in_proj_weight" in names else "not known"
     key = theirs.named(layer.removesuffix("."))
-    raise InputError(f"the attention of '{key}' is {kind}: only {', '.join(_MIXERS.values())} can be read")
+    raise InputError(
+        f"the attention of '{key}' is {kind}: only {', '.join(ATTENTION_TYPES.values())} can be read"
+    )
 
 
 def _config(theirs: _Theirs, nhead: int | None, n_fft: int) -> ModelConfig:
@@ -228,22 +232,22 @@ be read
 
 
 def _refuse(model: ASR) -> None:
-    """Say what SpeechBrain's modules have no room for."""
+    """Say what SpeechBrain's modules have no room for, and how to train what they have."""
     config = model.config
-    if config.mixer not in _MIXERS:
-        raise InputError(
-            f"SpeechBrain has no mixer '{config.mixer}': only {', '.join(_MIXERS)} can be exported"
-        )
+    if config.mixer not in ATTENTION_TYPES:
+        names = ", ".join(ATTENTION_TYPES)
+        raise InputError(f"SpeechBrain has no mixer '{config.mixer}': train with --mixer one of {names}")
     for mixer in (module for module in model.modules() if isinstance(module, HyperMixing)):
-        for name, found, wanted in (
-            ("length_norm", mixer.length_norm, "none"),
-            ("positions", mixer.positions, "sinusoid"),
-            ("hypernet_size", mixer.num_heads * mixer.weight_out.shape[-1], config.d_ffn),
-        ):
-            if found != wanted:
-                raise InputError(
-                    f"SpeechBrain's hypermixing has no {name} '{found}': only '{wanted}' can be exported"
-                )
+        size = mixer.num_heads * mixer.weight_out.shape[-1]
+        found = {"length_norm": mixer.length_norm, "positions": mixer.positions, "hypernet_size": size}
+        wanted = {"length_norm": "none", "positions": "sinusoid", "hypernet_size": config.d_ffn}
+        if wrong := [name for name in found if found[name] != wanted[name]]:
+            has = " and no ".join(f"{name} '{found[name]}'" for name in wrong)
+            options = ", ".join(f"{name}: {wanted[name]}" for name in wrong)
+            raise InputError(
+                f"SpeechBrain's hypermixing has no {has}: train with --mixer_options='{{{options}}}' or "
+                "--mixer=attention"
+            )
 
 
 def _tables(config: ModelConfig) -> dict[str, Tensor]:
@@ -288,8 +292,8 @@ def to_speechbrain(model: ASR) -> dict[str, Tensor]:
     >>> to_speechbrain(ASR(ModelConfig(output_neurons=12, mixer_options=options, d_model=8, nhead=2)))
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: SpeechBrain's hypermixing has no length_norm 'sqrt': only 'none' can \
-be exported
+    hyperconformer.errors.InputError: SpeechBrain's hypermixing has no length_norm 'sqrt' and no \
+hypernet_size '32': train with --mixer_options='{length_norm: none, hypernet_size: 576}' or --mixer=attention
     """
     _refuse(model)
     state = {name: value.detach() for name, value in model.state_dict().items()}

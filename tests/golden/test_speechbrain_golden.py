@@ -319,7 +319,7 @@ def test_from_a_recipe_folder_to_the_same_tokens(run: Run, clips: list[Path], we
         assert ctc_greedy(log_probs)[0].tokens == run.tokens(samples)
     assert len(heard) > 20
     whole = Transcriber.load(out).transcribe(clips[0])
-    assert whole.hypothesis.tokens == run.tokens(read(clips[0]))
+    assert whole.segments[0].hypotheses[0].tokens == run.tokens(read(clips[0]))
 
 
 def test_joint_beam_search_finds_the_same(run: Run, clips: list[Path], tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hyperconformer.export.speechbrain import export_folder
 from hyperconformer.inference.bundle import save_bundle
-from hyperconformer.inference.speechbrain_folder import export_folder
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import train_tokenizer
