@@ -9,9 +9,7 @@ from pathlib import PurePath
 from hyperconformer.errors import InputError
 
 STANDARD_INPUT = "-"
-SOUND = (
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .wma .aif .aiff .aifc .au .caf .w64 .rf64 .amr .ac3"
-)
+SOUND = ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .wma .aif .aiff .aifc .au .caf .w64 .rf64 .amr .ac3"
 FILM = ".mp4 .mka .mkv .webm .mov .avi .3gp"
 EXTENSIONS = frozenset(f"{SOUND} {FILM}".split())
 """Of the files that are taken from a folder; a file that is named is taken whatever its name."""
@@ -38,7 +36,7 @@ class Input:
     stem: str
 
 
-def find_inputs(given: Sequence[str]) -> list[Input]:
+def find_inputs(given: Sequence[str]) -> tuple[list[Input], list[InputError]]:
     """List the recordings of files and folders.
 
     Parameters
@@ -52,11 +50,13 @@ def find_inputs(given: Sequence[str]) -> list[Input]:
     list of Input
         In the order given, files of a folder sorted; each once. A file of a folder keeps its place in it. The
         name of the audio file stays whole where two differ only in their endings.
+    list of InputError
+        Of folders that hold no audio.
 
     Raises
     ------
     InputError
-        If a folder holds no audio, or two files would get the same name.
+        If two files would get the same name.
 
     Examples
     --------
@@ -64,14 +64,18 @@ def find_inputs(given: Sequence[str]) -> list[Input]:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("b.wav", "a.flac", "a.mp3", "notes.txt"):
     ...         (pathlib.Path(folder) / name).touch()
-    ...     [each.stem for each in find_inputs([folder, "talk.opus", "-"])]
+    ...     [each.stem for each in find_inputs([folder, "talk.opus", "-"])[0]]
     ['a.flac', 'a.mp3', 'b', 'talk', 'stdin']
     """
     # An absolute path names a file once, however it was given.
     found: dict[str, tuple[str, PurePath]] = {}
+    faults: list[InputError] = []
     for each in given:
-        for path, place in _expand(each):
-            found.setdefault(path if path == STANDARD_INPUT else os.path.abspath(path), (path, place))
+        try:
+            for path, place in _expand(each):
+                found.setdefault(path if path == STANDARD_INPUT else os.path.abspath(path), (path, place))
+        except InputError as error:
+            faults.append(error)
     plain = Counter(place.with_suffix("") for _, place in found.values())
     inputs: dict[str, Input] = {}
     for path, place in found.values():
@@ -83,7 +87,7 @@ def find_inputs(given: Sequence[str]) -> list[Input]:
                 "give the folder that holds both, or transcribe them one after the other"
             )
         inputs[one.stem] = one
-    return list(inputs.values())
+    return list(inputs.values()), faults
 
 
 def _expand(given: str) -> Iterator[tuple[str, PurePath]]:

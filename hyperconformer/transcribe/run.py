@@ -1,5 +1,6 @@
 """Files in, text out."""
 
+import io
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ def transcribe(settings: Settings) -> int:
     Raises
     ------
     InputError
-        If the model or the output folder cannot be used, or a folder holds no audio.
+        If the model or the output folder cannot be used, or two files would get the same name.
 
     Examples
     --------
@@ -42,19 +43,24 @@ def transcribe(settings: Settings) -> int:
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
-    inputs = find_inputs(settings.files)
+    inputs, faults = find_inputs(settings.files)
     if any(one.path == STANDARD_INPUT for one in inputs) and sys.stdin.isatty():
         raise InputError("standard input is a terminal: send audio into it, or name a file")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may be no text; in JSON what replaces it is right as well.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     model = Path(settings.model)
     outputs = Outputs(settings, model, several=len(inputs) > 1)
     wanted = [one for one in inputs if not outputs.done(one)]
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
     if skipped := len(inputs) - len(wanted):
         print(f"{_files(skipped)} done before (--overwrite transcribes them again)", file=sys.stderr)
-    if not wanted:
-        return 0
-    return _transcribe(wanted, _open(settings), outputs, settings)
+    if wanted and not _transcribe(wanted, _open(settings), outputs, settings):
+        return 1
+    return 1 if faults else 0
 
 
 def _open(settings: Settings) -> Transcriber:
@@ -74,7 +80,8 @@ def _open(settings: Settings) -> Transcriber:
 
 def _transcribe(
     wanted: Sequence[Input], transcriber: Transcriber, outputs: Outputs, settings: Settings
-) -> int:
+) -> bool:
+    """Whether all went well."""
     faults, seconds, begun = 0, 0.0, time.perf_counter()
     # None: a bar only where somebody sees it.
     hidden = None if settings.progress else True
@@ -93,7 +100,7 @@ def _transcribe(
             f"{seconds / took:.0f} x real time" + (f"; {_files(faults)} could not be read" if faults else ""),
             file=sys.stderr,
         )
-    return 1 if faults else 0
+    return not faults
 
 
 def _heard(wanted: Sequence[Input], transcriber: Transcriber, bar: "tqdm[None]") -> Iterator[Found]:

@@ -24,6 +24,7 @@ from hyperconformer.inference.writers import WRITERS
 from hyperconformer.transcribe import command
 from hyperconformer.transcribe.inputs import find_inputs
 from hyperconformer.transcribe.settings import Settings
+from tests.broken_audio import make_broken_files
 
 
 @pytest.fixture
@@ -83,16 +84,22 @@ def test_files_of_a_folder_keep_their_places(speech: Path) -> None:
     (speech / "notes.txt").write_text("no audio")
     (speech / "loop").symlink_to(speech)
     os.link(speech / "a.wav", speech / "a.flac")
-    stems = [one.stem for one in find_inputs([str(speech), str(speech / "a.wav")])]
+    stems = [one.stem for one in find_inputs([str(speech), str(speech / "a.wav")])[0]]
     assert stems == ["a.flac", "a.wav", "b", "below/e", "c", "d"]
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="would be written to the same file 'a.wav'"):
         find_inputs([str(tmp_path / "x" / "a.wav"), str(tmp_path / "y" / "a.wav")])
+
+
+def test_an_empty_folder_does_not_end_the_rest(
+    tiny_bundle: Path, speech: Path, tmp_path: Path, capsys
+) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no audio file"):
-        find_inputs([str(tmp_path / "empty")])
+    assert transcribe(tiny_bundle, tmp_path / "empty", speech / "a.wav") == 1
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1 and "holds no audio file" in err
 
 
 def test_printed_text_comes_in_the_order_of_the_files(tiny_bundle: Path, speech: Path, capsys) -> None:
@@ -229,3 +236,20 @@ def test_a_reader_that_leaves_early_is_no_fault(tiny_bundle: Path, speech: Path)
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
         assert process.wait() == 141
+
+
+def test_no_broken_file_hurts_the_others(tiny_bundle: Path, speech: Path, tmp_path: Path) -> None:
+    broken, out = make_broken_files(tmp_path / "broken"), tmp_path / "out"
+    assert len(broken) >= 200
+    arguments = [*map(str, broken[::2]), str(speech), *map(str, broken[1::2])]
+    command_line = [sys.executable, "-m", "hyperconformer.cli", "transcribe", "--model", str(tiny_bundle)]
+    done = subprocess.run(
+        [*command_line, *arguments, "--jsonl", "-o", str(out)], capture_output=True, text=True, timeout=300
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    # A folder among them is complained about when folders are searched.
+    assert len(errors) == len(set(errors)) == len(broken)
+    assert done.stderr.count("\n") == len(errors) + 1
+    assert sum("error" not in row for row in rows) == sum(1 for _ in out.rglob("*.txt")) == 5
