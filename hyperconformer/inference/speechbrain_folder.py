@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import MIN_STD_DB
-from hyperconformer.inference.bundle import CONFIG, load_bundle, save_bundle
+from hyperconformer.inference.bundle import load_bundle, save_bundle
+from hyperconformer.inference.bundle_files import CONFIG
 from hyperconformer.inference.speechbrain_sources import (
     FIXED,
     MODELS,
