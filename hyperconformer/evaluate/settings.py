@@ -60,6 +60,8 @@ class Settings:
     output_dir, record : str or None
     progress : bool
         Show bars.
+    source : str
+        What the model was asked for by, where that is not its folder.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class Settings:
     output_dir: str | None = None
     record: str | None = None
     progress: bool = True
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.batch_seconds > 0:

@@ -18,6 +18,7 @@ from hyperconformer.inference.bundle_check import (
     FORMAT,
     KINDS,
     SUMS,
+    check_length,
     check_size,
     check_sums,
     read_config,
@@ -170,7 +171,7 @@ def load_bundle(folder: Path, device: str | torch.device = "cpu") -> tuple[ASR, 
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
 training wrote
     """
-    return read_folder(folder, FORMAT, lambda config: ASR(ModelConfig.from_dict(config["model"])), device)
+    return read_folder(folder, FORMAT, lambda config: ASR(ModelConfig.from_dict(config.get("model"))), device)
 
 
 def read_folder(
@@ -217,13 +218,14 @@ training wrote
             model = build(config)
         shapes = model.state_dict()
         check_size(shapes)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise unusable(folder, CONFIG, error) from error
     for name in {METRICS, CALIBRATION} & set(sizes):
         try:
             read_json(folder / name)
         except (OSError, ValueError) as error:
             raise unusable(folder, name, error) from error
+    check_length(folder, sizes[WEIGHTS], shapes)
     check_sums(folder, config.get(SUMS, {}))
     tokenizer = read_tokenizer(folder, config.get("model", {}).get("output_neurons", math.inf))
     model.load_state_dict(read_weights(folder, shapes), assign=True)

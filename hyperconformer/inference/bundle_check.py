@@ -266,3 +266,30 @@ def check_size(shapes: Mapping[str, Tensor]) -> None:
     parameters = sum(tensor.numel() for tensor in shapes.values())
     if parameters > MOST_PARAMETERS:
         raise ValueError(f"the model would have {parameters:,} parameters, more than {MOST_PARAMETERS:,}")
+
+
+def check_length(folder: Path, size: int, shapes: Mapping[str, Tensor]) -> None:
+    """Refuse a file of weights that is too long for the model, before all of it is read.
+
+    Parameters
+    ----------
+    folder : Path
+    size : int
+        Bytes of the file.
+    shapes : mapping of str to Tensor
+
+    Raises
+    ------
+    InputError
+        If it is longer than the weights and the longest header.
+
+    Examples
+    --------
+    >>> check_length(Path("model"), 10**9, {})
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'model': model.safetensors cannot be used (1,000,000,000 bytes ...
+    """
+    most = sum(4 * tensor.numel() for tensor in shapes.values()) + MOST_HEADER_BYTES + _LENGTH_BYTES
+    if size > most:
+        raise unusable(folder, WEIGHTS, f"{size:,} bytes are more than its model has, {most:,} at most")

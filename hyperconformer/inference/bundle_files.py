@@ -96,7 +96,27 @@ def unusable(folder: Path, name: str, reason: Exception | str) -> InputError:
     InputError("model 'model': config.json cannot be used (it is empty)")
     """
     said = one_line(ValueError(reason) if isinstance(reason, str) else reason, LONGEST_REASON)
-    return fault(folder, f"{name} cannot be used ({said})")
+    return fault(folder, f"{name} cannot be used ({printable(said)})")
+
+
+def printable(text: str) -> str:
+    r"""Take out what a terminal would obey.
+
+    Parameters
+    ----------
+    text : str
+        From a stranger's file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> printable("red \x1b[31m alert")
+    'red ?[31m alert'
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def check_files(folder: Path) -> dict[str, int]:
@@ -229,6 +249,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_file(path).decode("utf-8"), object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

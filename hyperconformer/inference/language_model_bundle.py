@@ -76,7 +76,7 @@ def load_language_model(folder: Path, device: str | torch.device = "cpu") -> tup
     """
 
     def build(config: Mapping[str, Any]) -> LanguageModel:
-        return LanguageModel(LanguageModelConfig.from_dict(config["model"]))
+        return LanguageModel(LanguageModelConfig.from_dict(config.get("model")))
 
     return read_folder(folder, LANGUAGE_MODEL_FORMAT, build, device)
 

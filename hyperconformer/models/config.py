@@ -97,7 +97,7 @@ class ModelConfig:
         return {**asdict(self), "frontend_channels": list(self.frontend_channels)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+    def from_dict(cls, values: Any) -> "ModelConfig":
         """Read plain values back.
 
         Raises
@@ -165,7 +165,7 @@ class LanguageModelConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LanguageModelConfig":
+    def from_dict(cls, values: Any) -> "LanguageModelConfig":
         """Read plain values back.
 
         Raises
