@@ -134,28 +134,26 @@ def _fetched(name: HubName) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def snapshot(revision: str | None, *, offline: bool) -> Path:
+    def snapshot(*, offline: bool) -> Path:
         wanted = list(FILES)
         return Path(
             snapshot_download(
-                name.repository, revision=revision, allow_patterns=wanted, local_files_only=offline
+                name.repository, revision=name.revision, allow_patterns=wanted, local_files_only=offline
             )
         )
 
     if name.pinned:
         # What is there whole needs no network; no bundle is whole if somebody fetched some of its files.
         with suppress(LocalEntryNotFoundError):
-            folder = snapshot(name.revision, offline=True)
+            folder = snapshot(offline=True)
             if all((folder / file).exists() for file, known in FILES.items() if known.needed):
                 return folder
-    return snapshot(_announced(name), offline=False)
+    _check_sizes(name)
+    return snapshot(offline=False)
 
 
-def _announced(name: HubName) -> str | None:
-    """The commit that a revision stands for, once its files are known to be no larger than a bundle's may be.
-
-    Where the hub cannot be reached the revision is left to the cache.
-    """
+def _check_sizes(name: HubName) -> None:
+    """Refuse files that are larger than a bundle's may be before they fill the disk."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
@@ -164,12 +162,11 @@ def _announced(name: HubName) -> str | None:
     except HfHubHTTPError:
         raise
     except (OfflineModeIsEnabled, HTTPError):
-        return name.revision
+        return  # then there is nothing to fetch, and the cache may have it
     for file in info.siblings or ():
         known, size = FILES.get(file.rfilename), file.size or 0
         if known and size > known.most_bytes:
             raise name.refused(f"{file.rfilename} has {size:,} bytes, more than {known.most_bytes:,}")
-    return info.sha
 
 
 def push(folder: Path, files: Sequence[str], name: HubName, *, private: bool = False) -> str:
