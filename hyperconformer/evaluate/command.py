@@ -44,7 +44,8 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--decode", {"nargs": "+", "default": ["greedy"], "type": _search, "metavar": "SEARCH",
                   "help": f"one or more of {', '.join(DECODES)}; audio is heard once (greedy)"}),
     ("--lm", {"metavar": "DIR",
-              "help": "folder of a Transformer language model over the same tokens; with --lm_weight"}),
+              "help": "folder of a Transformer language model over the same tokens; with --lm_weight, "
+                      "unless training tested with one"}),
     ("--ngram", {"metavar": "FILE",
                  "help": "n-gram model: .arpa, .arpa.gz or .safetensors; with --ngram_weight"}),
     ("--hotwords", {"metavar": "FILE", "help": "phrases to expect, one a line; with --hotword_bonus"}),

@@ -110,12 +110,7 @@ class Settings:
             if option in self.given:
                 raise InputError(f"--{option} is given and swept: leave one out")
         self._check_heeded()
-        for helper, option in HELPERS.items():
-            heard = any([*self.sweep.get(option, ()), self.given.get(option, 0)])
-            if heard and getattr(self, helper) is None:
-                raise InputError(f"--{option} needs --{helper}")
-            if getattr(self, helper) is not None and not heard:
-                raise InputError(f"--{helper} says nothing without --{option}: give that too")
+        self._check_helpers()
         if "lm_temperature" in (*self.given, *self.sweep) and self.lm is None:
             raise InputError("--lm_temperature needs --lm")
         if self.sweep and (self.word_timestamps or self.output_dir or self.record or "nbest" in self.given):
@@ -134,6 +129,17 @@ class Settings:
         for asked, flag in (("nbest" in self.given, "nbest"), (self.word_timestamps, "word_timestamps")):
             if asked and not self.output_dir:
                 raise InputError(f"--{flag} is written to files: give --output_dir a folder for them")
+
+    def _check_helpers(self) -> None:
+        """Refuse help that is not heard, and weights of help that is not there."""
+        for helper, option in HELPERS.items():
+            weights = [*self.sweep.get(option, ()), self.given.get(option, 0)]
+            if option not in {*self.given, *self.sweep}:
+                weights += [self.trained(decode).get(option, 0) for decode in self.decode]
+            if any(weights) and getattr(self, helper) is None:
+                raise InputError(f"--{option} needs --{helper}")
+            if getattr(self, helper) is not None and not any(weights):
+                raise InputError(f"--{helper} says nothing without --{option}: give that too")
 
     def _check_heeded(self) -> None:
         """Refuse what no search that is asked for would heed."""
@@ -176,6 +182,10 @@ class Settings:
         sweep = dict(swept)
         return cls(given=given, sweep=sweep, progress=not arguments.noprogressbar, **same)
 
+    def trained(self, decode: str) -> dict[str, Any]:
+        """The options that the model was tested with in its training, of a search that has such."""
+        return trained_options(Path(self.model), decode, lm=self.lm is not None)
+
     def combinations(self, decode: str = "") -> list[SearchOptions]:
         """Every combination of the swept options, beside those that were given; one without a sweep.
 
@@ -200,7 +210,7 @@ class Settings:
         >>> [options.ctc_weight for options in settings.combinations()]
         [0.2, 0.4]
         """
-        trained = trained_options(Path(self.model), decode)
+        trained = self.trained(decode)
         try:
             return [
                 SearchOptions(**{**trained, **self.given, **dict(zip(self.sweep, values, strict=True))})

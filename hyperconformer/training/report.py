@@ -65,14 +65,17 @@ def run_metrics(
 DIALS = {
     "beam_size": "beam_size",
     "ctc_weight_decode": "ctc_weight",
+    "max_decode_ratio": "max_decode_ratio",
     "length_normalization": "length_normalization",
 }
 """Settings that are told of a search that heeds them, by the names that its options have."""
+PARTNER = ("language_model", "lm_weight", "lm_temperature")
+"""Those of a language model, where one was asked."""
 
 
 def _dials(settings: Settings, search: str) -> dict[str, Any]:
     """What a search's result depends on."""
-    asked = ("language_model", "lm_weight") if settings.lm_weight and search != "greedy" else ()
+    asked = PARTNER if settings.lm_weight and "lm_weight" in HEEDED[search] else ()
     heeded = [dial for dial, option in DIALS.items() if option in HEEDED[search]]
     return {dial: getattr(settings, dial) for dial in (*heeded, *asked)}
 
