@@ -87,6 +87,27 @@ def test_table_and_card_tell_what_the_wer_is_made_of(metrics: dict[str, Any]) ->
     assert "hours" not in model_card(metrics | {"train_hours": None})
 
 
+def test_the_hub_understands_the_head_of_the_card(metrics: dict[str, Any]) -> None:
+    repocard = pytest.importorskip("huggingface_hub.repocard")
+    read = repocard.ModelCard(model_card(metrics)).data
+    assert (read.license, read.library_name, read.language) == ("unknown", "hyperconformer", "en")
+    assert read.pipeline_tag == "automatic-speech-recognition" and "hypermixing" in read.tags
+    found = {(row.dataset_name, row.metric_type, row.metric_value) for row in read.eval_results}
+    assert found == {("test-mini", "wer", 75.0), ("test-mini", "wer", 0.0)}
+    assert all("WER in percent, " in row.metric_name for row in read.eval_results)
+    foreign = repocard.ModelCard(model_card({**metrics, "language": None, "splits": {}})).data
+    assert foreign.language is None and foreign.eval_results is None
+
+
+def test_only_a_known_corpus_has_a_language(metrics: dict[str, Any]) -> None:
+    def language(**keys: Any) -> str | None:
+        settings = load_settings(str(ROOT / "hparams" / "digits.yaml"), keys)
+        return run_metrics(settings, ASR(settings.model), 40, {})["language"]
+
+    assert metrics["language"] == "en" and language() is None
+    assert language(train_splits=["train-clean-100"]) == "en"
+
+
 def test_a_long_name_keeps_its_distance(metrics: dict[str, Any]) -> None:
     [row] = metrics["splits"].values()
     line = closing_table({"a-very-long-name-of-a-split": {"joint": row["joint"]}}).splitlines()[1]
