@@ -98,13 +98,11 @@ def test_every_model_comes_back_as_it_was_built(mixer: str, tiny_bundle: Path, t
     )
     same, _ = load_bundle(tmp_path / "model")
     assert same.config == config
-    for ours, theirs in ((same, model),):
-        tensors = dict([*ours.named_parameters(), *ours.named_buffers()])
-        wanted = dict([*theirs.named_parameters(), *theirs.named_buffers()])
-        assert tensors.keys() == wanted.keys()
-        for name, tensor in tensors.items():
-            assert torch.equal(tensor, wanted[name]) and tensor.stride() == wanted[name].stride(), name
-            assert tensor.requires_grad == wanted[name].requires_grad, name
+    found, wanted = (dict([*one.named_parameters(), *one.named_buffers()]) for one in (same, model))
+    assert found.keys() == wanted.keys()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, wanted[name]) and tensor.stride() == wanted[name].stride(), name
+        assert tensor.requires_grad == wanted[name].requires_grad, name
     samples = 0.1 * torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([8_000, 6_000])
     with torch.inference_mode():
