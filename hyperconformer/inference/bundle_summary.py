@@ -1,6 +1,6 @@
 """What a bundle is, in a few lines, once all of it has been checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,15 @@ from hyperconformer.inference.bundle_files import (
     unusable,
 )
 from hyperconformer.inference.language_model_bundle import load_language_model
+from hyperconformer.models.asr import ASR
+from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.text import Tokenizer
 
-LOADERS = {FORMAT: load_bundle, LANGUAGE_MODEL_FORMAT: load_language_model}
+Loaded = tuple[ASR | LanguageModel, Tokenizer]
+LOADERS: dict[str, Callable[[Path], Loaded]] = {
+    FORMAT: load_bundle,
+    LANGUAGE_MODEL_FORMAT: load_language_model,
+}
 LONGEST_NAME = 80
 _NO_RESULT = 1e12
 

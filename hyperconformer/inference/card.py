@@ -130,15 +130,15 @@ def front_matter(
     if language:
         head["language"] = language
     head["tags"] = [LIBRARY, *tags]
-    listed = [
-        {
-            "task": {"type": task},
-            "dataset": {"name": result.data, "type": result.data},
-            "metrics": [{"type": result.metric, "name": result.said, "value": result.value}],
-        }
-        for result in results
-        if math.isfinite(result.value)
-    ]
+    listed = [_entry(task, result) for result in results if math.isfinite(result.value)]
     if listed:
         head["model-index"] = [{"name": name, "results": listed}]
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _entry(task: str, result: Result) -> dict[str, Any]:
+    return {
+        "task": {"type": task},
+        "dataset": {"name": result.data, "type": result.data},
+        "metrics": [{"type": result.metric, "name": result.said, "value": result.value}],
+    }
