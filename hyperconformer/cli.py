@@ -16,6 +16,7 @@ from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
 from hyperconformer.evaluate import command as evaluate
 from hyperconformer.export import command as export
+from hyperconformer.inference import command as bundles
 from hyperconformer.ngram import command as ngram
 from hyperconformer.transcribe import command as transcribe
 
@@ -42,6 +43,12 @@ COMMANDS = {
         "time and memory of mixers, encoder, training step, training and decoding",
     ),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
+    "check": (
+        bundles.run_check,
+        bundles.add_check_arguments,
+        "what a model folder is, and whether all of it can be used",
+    ),
+    "push": (bundles.run_push, bundles.add_push_arguments, "a model folder to the Hugging Face hub"),
     "doctor": (doctor.run, doctor.add_arguments, "versions, devices, codecs, memory, and what is wrong"),
     "import-speechbrain": (
         export.run_import,

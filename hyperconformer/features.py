@@ -123,9 +123,11 @@ class LogMel(nn.Module):
             )
         if n_fft % 2 or n_fft < window_samples:
             raise ValueError(f"n_fft must be even and at least {window_samples} (the window), got {n_fft}")
-        # Both follow from the arguments, so no checkpoint needs to hold them.
-        self.register_buffer("window", torch.hamming_window(window_samples), persistent=False)
-        self.register_buffer("filters", mel_filters(n_fft, n_mels), persistent=False)
+        # Both follow from the arguments, so no checkpoint needs to hold them, and a module that is built
+        # without weights has them.
+        with torch.device("cpu"):
+            self.register_buffer("window", torch.hamming_window(window_samples), persistent=False)
+            self.register_buffer("filters", mel_filters(n_fft, n_mels), persistent=False)
 
     def forward(self, samples_bs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the features of a padded batch, in float32 whatever autocast says.

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperconformer.evaluate.settings import Settings
+from hyperconformer.inference.command import MODEL_HELP
+from hyperconformer.inference.hub import resolve_model
 from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
 
 
@@ -77,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     >>> found.beam_size, found.decode
     (66, ['greedy'])
     """
-    parser.add_argument("model", metavar="MODEL", help="model folder that training wrote")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--model", action=_Positional, help=argparse.SUPPRESS, dest="_model")
     for flag, settings in FLAGS:
         parser.add_argument(flag, **settings)
@@ -111,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         ...
     hyperconformer.errors.InputError: --splits names dev twice: name it once
     """
+    arguments.source, arguments.model = arguments.model, str(resolve_model(arguments.model))
     settings = Settings.of(arguments)
     if settings.sweep:
         from hyperconformer.evaluate.sweep import sweep  # torch is slow to import

@@ -75,7 +75,7 @@ def evaluate(settings: Settings) -> int:
     print(closing_table(metrics, SPEED))
     print(LEGEND)
     found = {
-        "model": settings.model,
+        "model": settings.source or settings.model,
         **environment(),
         "options": {decode: asdict(of_search) for decode, of_search in options.items()},
         "dials": {decode: _models(settings, decode) | chosen[decode] for decode in settings.decode},

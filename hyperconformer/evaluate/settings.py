@@ -17,7 +17,7 @@ from hyperconformer.inference.search_flags import (
     given_options,
     parse_option,
 )
-from hyperconformer.inference.trained import trained_options
+from hyperconformer.inference.trained import trained_options, weighted
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Settings:
     output_dir, record : str or None
     progress : bool
         Show bars.
+    source : str
+        What the model was asked for by, where that is not its folder.
 
     Raises
     ------
@@ -81,6 +83,7 @@ class Settings:
     output_dir: str | None = None
     record: str | None = None
     progress: bool = True
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.batch_seconds > 0:
@@ -95,8 +98,8 @@ class Settings:
                 raise InputError(f"--{option} is given and swept: leave one out")
         helped = [helper for helper in HELPERS if getattr(self, helper) is not None]
         check_heeded(self.decode, (*self.given, *self.sweep, *helped))
-        given = [name for name, value in self.given.items() if value]
-        check_helpers(helped, [*given, *(name for name, values in self.sweep.items() if any(values))])
+        chosen = {**self.given, **{name: any(values) for name, values in self.sweep.items()}}
+        check_helpers(helped, weighted(self.model, self.decode, chosen, lm=self.lm is not None))
         if self.sweep and (self.word_timestamps or self.output_dir or self.record or "nbest" in self.given):
             raise InputError(
                 "--sweep prints a table and nothing else: leave out --nbest, --word_timestamps, --output_dir "
@@ -143,6 +146,10 @@ class Settings:
         sweep = dict(swept)
         return cls(given=given, sweep=sweep, progress=not arguments.noprogressbar, **same)
 
+    def trained(self, decode: str) -> dict[str, Any]:
+        """The options that the model was tested with in its training, of a search that has such."""
+        return trained_options(Path(self.model), decode, lm=self.lm is not None)
+
     def combinations(self, decode: str = "") -> list[SearchOptions]:
         """Every combination of the swept options, beside those that were given; one without a sweep.
 
@@ -167,7 +174,7 @@ class Settings:
         >>> [options.ctc_weight for options in settings.combinations()]
         [0.2, 0.4]
         """
-        trained = trained_options(Path(self.model), decode)
+        trained = self.trained(decode)
         try:
             return [
                 SearchOptions(**{**trained, **self.given, **dict(zip(self.sweep, values, strict=True))})

@@ -16,7 +16,7 @@ from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Asked
 from hyperconformer.inference.search_flags import HELPERS, OPTIONS
-from hyperconformer.inference.trained import dials, spell, trained_options
+from hyperconformer.inference.trained import dials, spell
 from hyperconformer.scoring import report_row, score
 
 
@@ -81,7 +81,7 @@ def sweep(settings: Settings) -> int:
     for place, (decode, options) in enumerate((one.decode, each) for one in asked for each in one.variants):
         values = {name: getattr(options, name) for name in settings.sweep if name in HEEDED[decode]}
         tried.append(Tried(decode, values, _row(settings, heard, place)))
-    defaults = {decode: trained_options(Path(settings.model), decode) for decode in settings.decode}
+    defaults = {decode: settings.trained(decode) for decode in settings.decode}
     tried.sort(key=lambda one: (one.row["wer"], distance(settings.sweep, one.values, defaults[one.decode])))
     print(table(list(settings.sweep), tried))
     ties = sum(one.row["wer"] == tried[0].row["wer"] for one in tried)

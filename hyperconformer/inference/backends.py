@@ -67,7 +67,8 @@ class Choice:
     def search_options(self) -> SearchOptions:
         """All options of the search."""
         try:
-            return SearchOptions(**{**trained_options(Path(self.folder), self.decode), **self.options})
+            trained = trained_options(Path(self.folder), self.decode, lm=self.lm is not None)
+            return SearchOptions(**{**trained, **self.options})
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from error
 

@@ -1,6 +1,8 @@
 """A model folder that is safe to open: JSON, safetensors and SentencePiece, nothing that runs."""
 
+import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -8,28 +10,38 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.errors import InputError, one_line
+from hyperconformer.inference.bundle_check import (
+    FORMAT,
+    KINDS,
+    SUMS,
+    check_length,
+    check_size,
+    check_sums,
+    read_config,
+    read_tokenizer,
+    read_weights,
+)
+from hyperconformer.inference.bundle_files import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    METRICS,
+    TOKENIZER,
+    WEIGHTS,
+    check_files,
+    read_json,
+    unusable,
+)
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
+from hyperconformer.nn.initialise import without_weights
 from hyperconformer.text import Tokenizer
 
 Model = TypeVar("Model", bound=nn.Module)
-
-FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
-KINDS = {FORMAT: "a recogniser", LANGUAGE_MODEL_FORMAT: "a language model"}
-LONGEST_REASON = 300
-CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD = (
-    "config.json",
-    "model.safetensors",
-    "tokenizer.model",
-    "metrics.json",
-    "README.md",
-)
 
 
 def save_bundle(
@@ -78,20 +90,15 @@ def write_folder(
     metrics: Mapping[str, Any],
     card: str,
 ) -> Path:
-    """Write a folder of any kind of model; the one that stood there is replaced when the new one is whole.
+    """Write a folder of any kind of model, with the sums of what nobody would see damaged.
 
     Parameters
     ----------
-    folder : Path
-        Where it goes.
+    folder, tokenizer, metrics, card
+        As :func:`save_bundle` takes them.
     config : mapping
         Its format, and all that the model is built from.
     model : Module
-    tokenizer : Tokenizer
-    metrics : mapping
-        Results, for ``metrics.json``.
-    card : str
-        The model card, for ``README.md``.
 
     Returns
     -------
@@ -115,8 +122,12 @@ def write_folder(
     draft.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # Not save_file, which leaves a file that only its owner may read.
-    (draft / WEIGHTS).write_bytes(save(weights))
-    (draft / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
+    content = save(weights)
+    (draft / WEIGHTS).write_bytes(content)
+    summed = {WEIGHTS: content, TOKENIZER: tokenizer.model_bytes}
+    sums = {name: hashlib.sha256(of).hexdigest() for name, of in summed.items()}
+    written = {**config, SUMS: sums}
+    (draft / CONFIG).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     (draft / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (draft / CARD).write_text(card, encoding="utf-8")
     tokenizer.save(draft / TOKENIZER)
@@ -149,7 +160,8 @@ def load_bundle(folder: Path, device: str | torch.device = "cpu") -> tuple[ASR, 
     Raises
     ------
     InputError
-        If a file is missing or broken, or the weights do not fit the config.
+        If a file is missing, too large, damaged or no plain file; if the config has a key or a value that no
+        model has, the weights do not fit it or are not finite, or the tokenizer has too many tokens.
 
     Examples
     --------
@@ -159,7 +171,7 @@ def load_bundle(folder: Path, device: str | torch.device = "cpu") -> tuple[ASR, 
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
 training wrote
     """
-    return read_folder(folder, FORMAT, lambda config: ASR(ModelConfig.from_dict(config["model"])), device)
+    return read_folder(folder, FORMAT, lambda config: ASR(ModelConfig.from_dict(config.get("model"))), device)
 
 
 def read_folder(
@@ -174,7 +186,7 @@ def read_folder(
     wanted : str
         The format that its config must name.
     build : callable
-        The config to the model, before its weights.
+        The config to the model; its weights get no memory before the files' headers fit it.
     device : str or device
         Where the model goes.
 
@@ -187,7 +199,7 @@ def read_folder(
     Raises
     ------
     InputError
-        If a file is missing or broken, or the weights do not fit the config.
+        As :func:`load_bundle`.
 
     Examples
     --------
@@ -197,33 +209,31 @@ def read_folder(
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
 training wrote
     """
-    if not folder.is_dir():
-        raise InputError(f"model '{folder}' is not a folder: give the 'model' folder that training wrote")
-    if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
-        raise InputError(f"model '{folder}' is the folder of a run: its model is '{folder / 'model'}'")
-    for name in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / name).is_file():
-            raise InputError(f"model '{folder}' has no {name}: it is not a whole bundle, copy it again")
+    sizes = check_files(folder)
+    config = read_config(folder)
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["format"] != wanted:
             raise ValueError(_other_kind(config["format"], wanted))
-        model = build(config)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"model '{folder}': {CONFIG} cannot be used ({one_line(error, LONGEST_REASON)})"
-        ) from error
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise InputError(
-            f"model '{folder}': {WEIGHTS} cannot be used ({one_line(error, LONGEST_REASON)})"
-        ) from error
-    return model.to(device).eval(), Tokenizer.load(folder / TOKENIZER)
+        with without_weights():
+            model = build(config)
+        shapes = model.state_dict()
+        check_size(shapes)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise unusable(folder, CONFIG, error) from error
+    for name in {METRICS, CALIBRATION} & set(sizes):
+        try:
+            read_json(folder / name)
+        except (OSError, ValueError) as error:
+            raise unusable(folder, name, error) from error
+    check_length(folder, sizes[WEIGHTS], shapes)
+    check_sums(folder, config.get(SUMS, {}))
+    tokenizer = read_tokenizer(folder, config.get("model", {}).get("output_neurons", math.inf))
+    model.load_state_dict(read_weights(folder, shapes), assign=True)
+    return model.to(device).eval(), tokenizer
 
 
 def _other_kind(found: Any, wanted: str) -> str:
     """Say what a folder is that another kind of model was expected in."""
     if found in KINDS and wanted in KINDS:
         return f"this is {KINDS[found]}, not {KINDS[wanted]}: give the folder of {KINDS[wanted]}"
-    return f"its format is {found!r}, here {wanted!r} is read"
+    return f"its format is {found!r:.40}, here {wanted!r} is read"

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from hyperconformer.errors import InputError
-from hyperconformer.inference.bundle import LANGUAGE_MODEL_FORMAT, read_folder, write_folder
+from hyperconformer.inference.bundle import read_folder, write_folder
+from hyperconformer.inference.bundle_check import LANGUAGE_MODEL_FORMAT
 from hyperconformer.models.config import LanguageModelConfig
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.text import Tokenizer
@@ -20,14 +21,9 @@ def save_language_model(
 
     Parameters
     ----------
-    folder : Path
-        Where it goes.
+    folder, tokenizer, metrics, card
+        As :func:`hyperconformer.inference.bundle.save_bundle` takes them.
     model : LanguageModel
-    tokenizer : Tokenizer
-    metrics : mapping
-        Results, for ``metrics.json``.
-    card : str
-        The model card, for ``README.md``.
 
     Returns
     -------
@@ -69,7 +65,7 @@ def load_language_model(folder: Path, device: str | torch.device = "cpu") -> tup
     Raises
     ------
     InputError
-        If a file is missing or broken, the weights do not fit the config, or it holds another kind of model.
+        As :func:`hyperconformer.inference.bundle.load_bundle`.
 
     Examples
     --------
@@ -80,7 +76,7 @@ def load_language_model(folder: Path, device: str | torch.device = "cpu") -> tup
     """
 
     def build(config: Mapping[str, Any]) -> LanguageModel:
-        return LanguageModel(LanguageModelConfig.from_dict(config["model"]))
+        return LanguageModel(LanguageModelConfig.from_dict(config.get("model")))
 
     return read_folder(folder, LANGUAGE_MODEL_FORMAT, build, device)
 

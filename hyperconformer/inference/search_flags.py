@@ -30,7 +30,8 @@ HELPERS = {"lm": "lm_weight", "ngram": "ngram_weight", "hotwords": "hotword_bonu
 """What helps a search, and the option that gives it a say."""
 HELPER_FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--lm", {"metavar": "DIR",
-              "help": "folder of a Transformer language model over the same tokens; with --lm_weight"}),
+              "help": "folder of a Transformer language model over the same tokens; with --lm_weight, "
+                      "unless training tested with one"}),
     ("--ngram", {"metavar": "FILE",
                  "help": "n-gram model: .arpa, .arpa.gz or .safetensors; with --ngram_weight"}),
     ("--hotwords", {"metavar": "FILE", "help": "phrases to expect, one a line; with --hotword_bonus"}),

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import MIN_STD_DB
-from hyperconformer.inference.bundle import CONFIG, save_bundle
+from hyperconformer.inference.bundle import save_bundle
+from hyperconformer.inference.bundle_files import CONFIG
 from hyperconformer.inference.speechbrain_sources import (
     Sources,
     find_sources,

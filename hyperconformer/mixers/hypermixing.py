@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperconformer.mixers.base import TokenMixer
 from hyperconformer.nn.dropout import Dropout
+from hyperconformer.nn.initialise import centre
 from hyperconformer.nn.masks import valid_lengths, zero_padding
 from hyperconformer.nn.positions import sinusoids
 
@@ -132,7 +133,7 @@ class HyperMixing(TokenMixer):
             bound = math.sqrt(3 * variance * (head / (head - 1) if centred else 1))
             nn.init.uniform_(weight, -bound, bound)
             if centred:
-                weight.sub_(weight.mean(dim=fan_axis, keepdim=True))
+                centre(weight, fan_axis)
         if self.init == "centred":
             nn.init.constant_(self.norm.weight, 0.5)
         nn.init.zeros_(self.bias_in)

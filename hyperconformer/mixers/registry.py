@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from hyperconformer.errors import check_range
+from hyperconformer.hints import expected, fits
 from hyperconformer.mixers.attention import RotaryAttention
 from hyperconformer.mixers.base import TokenMixer
 from hyperconformer.mixers.fourier import Fourier
@@ -23,6 +25,8 @@ MIXERS: Mapping[str, type[TokenMixer]] = {
     "gmlp": GatedMLP,
     "identity": Identity,
 }
+LIMITS = {int: (1, 2**20), float: (0.0, 1.0)}
+"""Least and greatest value of an option that is a number, by its type: sizes and shares."""
 
 
 def mixer_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def mixer_options(name: str, options: Mapping[str, Any] | None = None) -> dict[s
     Raises
     ------
     ValueError
-        If there is no such mixer, or the mixer has no such option.
+        If there is no such mixer, it has no such option, or a value is of another type or out of range.
 
     Examples
     --------
@@ -51,14 +55,20 @@ def mixer_options(name: str, options: Mapping[str, Any] | None = None) -> dict[s
     ({'max_frames': 1500}, {'dropout': 0.1})
     """
     if name not in MIXERS:
-        raise ValueError(f"mixer {name!r} is not one of {', '.join(sorted(MIXERS))}")
+        raise ValueError(f"mixer {name!r:.40} is not one of {', '.join(sorted(MIXERS))}")
     parameters = inspect.signature(MIXERS[name]).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
     options = dict(options or {})
-    if unknown := sorted(set(options) - set(defaults)):
-        known = ", ".join(defaults) or "it takes none"
-        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r} (options: {known})")
-    return defaults | options
+    for option, value in options.items():
+        if option not in known:
+            legal = ", ".join(known) or "it takes none"
+            raise ValueError(f"mixer {name!r} has no option {option!r:.40} (options: {legal})")
+        hint = known[option].annotation
+        if not fits(value, hint):
+            raise ValueError(f"{option} of mixer {name!r} must be {expected(hint)}, got {value!r:.40}")
+        if type(value) in LIMITS:
+            check_range(option, value, *LIMITS[float if hint is float else int])
+    return {option: parameter.default for option, parameter in known.items()} | options
 
 
 def make_mixer(

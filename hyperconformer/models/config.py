@@ -1,15 +1,29 @@
 """What a model is: the decisions that its weights depend on, readable from JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from hyperconformer.errors import check_range
+from hyperconformer.hints import expected, fits
 from hyperconformer.mixers import mixer_options
 from hyperconformer.nn.dropout import MAX_DROPOUT
 
-# What a stranger's file may ask for before anything is allocated.
-LARGEST_TABLE = 2**20
+LIMITS = {
+    "output_neurons": (4, 2**20),
+    "n_mels": (4, 2**10),
+    "n_fft": (2, 2**14),
+    "d_model": (1, 2**14),
+    "d_ffn": (1, 2**17),
+    "nhead": (1, 2**10),
+    "kernel_size": (1, 2**12),
+    "num_encoder_layers": (1, 2**8),
+    "num_decoder_layers": (1, 2**8),
+    "num_layers": (1, 2**8),
+    "transformer_dropout": (0, MAX_DROPOUT),
+}
+"""Least and greatest value of each size: a stranger's file is held to them before anything is allocated."""
+MOST_CHANNELS = 2**12
 
 
 @dataclass(frozen=True)
@@ -68,12 +82,9 @@ class ModelConfig:
         """
         object.__setattr__(self, "frontend_channels", tuple(self.frontend_channels))
         object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
-        for name, low in (("output_neurons", 4), ("n_mels", 4), ("n_fft", 2)):
-            check_range(name, getattr(self, name), low, LARGEST_TABLE)
-        for name in ("d_model", "nhead", "d_ffn", "kernel_size", "num_encoder_layers", "num_decoder_layers"):
-            check_range(name, getattr(self, name), 1)
-        check_range("frontend_channels", min(self.frontend_channels), 1)
-        check_range("transformer_dropout", self.transformer_dropout, 0, MAX_DROPOUT)
+        _check_sizes(self)
+        for channels in self.frontend_channels:
+            check_range("frontend_channels", channels, 1, MOST_CHANNELS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
@@ -86,13 +97,13 @@ class ModelConfig:
         return {**asdict(self), "frontend_channels": list(self.frontend_channels)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """Read plain values back, refusing keys that no model has.
+    def from_dict(cls, values: Any) -> "ModelConfig":
+        """Read plain values back.
 
         Raises
         ------
         ValueError
-            If a key is unknown.
+            If a key is unknown or missing, or a value of another type or out of range.
 
         Examples
         --------
@@ -141,10 +152,7 @@ class LanguageModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be."""
-        check_range("output_neurons", self.output_neurons, 4, LARGEST_TABLE)
-        for name in ("d_model", "nhead", "d_ffn", "num_layers"):
-            check_range(name, getattr(self, name), 1)
-        check_range("transformer_dropout", self.transformer_dropout, 0, MAX_DROPOUT)
+        _check_sizes(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
@@ -157,13 +165,13 @@ class LanguageModelConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LanguageModelConfig":
-        """Read plain values back, refusing keys that no language model has.
+    def from_dict(cls, values: Any) -> "LanguageModelConfig":
+        """Read plain values back.
 
         Raises
         ------
         ValueError
-            If a key is unknown.
+            If a key is unknown or missing, or a value of another type or out of range.
 
         Examples
         --------
@@ -175,12 +183,23 @@ class LanguageModelConfig:
         return cls(**_known(cls, values))
 
 
-def _known(
-    cls: type[ModelConfig] | type[LanguageModelConfig], values: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """The same values, if a model has all of their keys."""
-    known = {f.name for f in fields(cls)}
-    for key in values:
+def _check_sizes(config: ModelConfig | LanguageModelConfig) -> None:
+    for f in fields(config):
+        if f.name in LIMITS:
+            check_range(f.name, getattr(config, f.name), *LIMITS[f.name])
+
+
+def _known(cls: type[ModelConfig] | type[LanguageModelConfig], values: Any) -> Mapping[str, Any]:
+    """The same values, if they are those of a model: no key too many or too few, each of its type."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"a model's settings are a mapping, got {values!r:.40}")
+    known = {f.name: f for f in fields(cls)}
+    for key, value in values.items():
         if key not in known:
-            raise ValueError(f"a model has no setting {key!r}")
+            raise ValueError(f"a model has no setting {key!r:.40}")
+        if not fits(value, known[key].type):
+            raise ValueError(f"{key} must be {expected(known[key].type)}, got {value!r:.40}")
+    for key, f in known.items():
+        if f.default is MISSING and f.default_factory is MISSING and key not in values:
+            raise ValueError(f"{key} is missing")
     return values

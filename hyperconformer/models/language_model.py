@@ -15,7 +15,7 @@ from hyperconformer.models.decoder import EPS
 from hyperconformer.nn.attention import Attention
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
-from hyperconformer.nn.initialise import initialise
+from hyperconformer.nn.initialise import initialise, without_weights
 from hyperconformer.nn.positions import sinusoids_at
 from hyperconformer.nn.prefix_tree import KeysValues, PrefixTree
 
@@ -205,7 +205,7 @@ def fit_width(model: LanguageModel, width: int) -> LanguageModel:
         weights["out.weight"] = F.pad(said[0], (0, 0, 0, more))
         weights["out.bias"] = F.pad(said[1], (0, more), value=-math.inf)
     weights["embedding.weight"] = F.pad(weights["embedding.weight"], (0, 0, 0, more))
-    with torch.device("meta"):
+    with without_weights():
         fitted = LanguageModel(replace(model.config, output_neurons=width, tie_embeddings=tied))
     fitted.load_state_dict(weights, assign=True)
     return fitted.train(model.training)

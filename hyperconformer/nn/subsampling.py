@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hyperconformer.nn import pieces
 from hyperconformer.nn.dropout import Dropout
+from hyperconformer.nn.initialise import centre
 from hyperconformer.nn.masks import padding_mask, zero_padding
 from hyperconformer.nn.mirror import mirror
 from hyperconformer.nn.recompute import convolution_of, linear_of
@@ -100,7 +101,7 @@ class Subsampling(nn.Module):
     @torch.no_grad()
     def centre_projection(self) -> None:
         """Let each output's weights sum to zero: what a leaky ReLU adds to all frames alike is not heard."""
-        self.project.weight -= self.project.weight.mean(dim=1, keepdim=True)
+        centre(self.project.weight, 1)
 
     def forward(self, features_bfm: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Features and their frames -> encoder input (B, T, D), zero at padding, and its frames (B,)."""

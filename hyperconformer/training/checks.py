@@ -1,20 +1,9 @@
-"""Whether a value from YAML fits a type hint."""
+"""Whether a value from YAML fits a setting's type hint."""
 
-import types
-from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from hyperconformer.errors import InputError
-
-# int | str makes the one, int | Literal[...] the other.
-_UNIONS = (types.UnionType, Union)
-_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    bool: "true or false",
-    types.NoneType: "null",
-}
+from hyperconformer.hints import expected, fits
 
 
 def check_type(key: str, value: Any, hint: Any) -> None:
@@ -42,33 +31,5 @@ def check_type(key: str, value: Any, hint: Any) -> None:
         ...
     hyperconformer.errors.InputError: --seed must be a whole number, got 'one'
     """
-    if not _fits(value, hint):
-        raise InputError(f"--{key} must be {_expected(hint)}, got {value!r}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin in _UNIONS:
-        return any(_fits(value, argument) for argument in arguments)
-    if origin in (list, tuple):
-        length = len(value) == len(arguments) if origin is tuple and isinstance(value, list | tuple) else True
-        return isinstance(value, list | tuple) and length and all(_fits(v, arguments[0]) for v in value)
-    if origin is not None:
-        return isinstance(value, Mapping)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def _expected(hint: Any) -> str:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    if origin in _UNIONS:
-        return " or ".join(map(_expected, arguments))
-    if origin in (list, tuple):
-        count = f" of {len(arguments)}" if origin is tuple else ""
-        return f"a list{count} such as '[a, b]', each item {_expected(arguments[0])}"
-    return "a mapping" if origin is not None else _NAMES[hint]
+    if not fits(value, hint):
+        raise InputError(f"--{key} must be {expected(hint)}, got {value!r}")

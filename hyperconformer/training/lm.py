@@ -6,6 +6,7 @@ from typing import Any
 from hyperconformer.data.token_batches import TokenLoader, TokenSampler
 from hyperconformer.data.tokens import TokenText
 from hyperconformer.errors import InputError
+from hyperconformer.inference.card import TEXT_GENERATION, front_matter, perplexity_results
 from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.provenance import environment
@@ -139,7 +140,7 @@ def _short(perplexity: float, digits: int) -> str:
 
 
 def model_card(metrics: Metrics) -> str:
-    """Write a language model's README.
+    """Write a language model's README, with a head that the Hugging Face hub reads.
 
     Parameters
     ----------
@@ -154,11 +155,13 @@ def model_card(metrics: Metrics) -> str:
     --------
     >>> facts = dict.fromkeys(("name", "command", "commit", "hardware", "date", "seed", "epochs"), "x")
     >>> numbers = dict.fromkeys(("parameters", "tokens", "output_neurons", "train_words", "train_hours"), 7)
-    >>> model_card({**facts, **numbers, "text": ["a.txt"], "texts": {}}).splitlines()[0]
-    '# x'
+    >>> "# x" in model_card({**facts, **numbers, "text": ["a.txt"], "texts": {}}).splitlines()
+    True
     """
     sources = ", ".join(metrics["text"])
-    return f"""# {metrics["name"]}
+    head = front_matter(metrics["name"], TEXT_GENERATION, list(perplexity_results(metrics)))
+    return f"""{head}
+# {metrics["name"]}
 
 A language model: a causal Transformer over subword tokens, {metrics["parameters"]:,} parameters,
 {metrics["tokens"]} tokens ({metrics["output_neurons"]} output neurons).
@@ -168,6 +171,9 @@ with seed {metrics["seed"]}, in {metrics["train_hours"]:.2g} hours.
 ```
 {closing_table(metrics["texts"])}
 ```
+
+Use it beside a recogniser with the same tokens: `hyperconformer evaluate MODEL ... --lm . --lm_weight 0.3`.
+Before you share it, say under which `license`, at the top.
 
 The end of a sentence counts as a token and as a word; words are spelt, so none is unknown.
 `{metrics["command"]}`, commit {metrics["commit"] or "unknown"}, {metrics["hardware"]}, {metrics["date"]}.

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from hyperconformer.inference.command import MODEL_HELP
+from hyperconformer.inference.hub import resolve_model
 from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
 
 FORMATS = ("txt", "srt", "vtt", "tsv", "json")
@@ -17,8 +19,7 @@ def _positive(text: str) -> int:
 
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("--model",), {"required": True, "metavar": "DIR",
-                    "help": "model folder that training wrote, or hf://OWNER/NAME@REVISION"}),
+    (("--model",), {"required": True, "metavar": "DIR", "help": MODEL_HELP}),
     (("-o", "--output_dir"), {"metavar": "DIR", "help": "folder for the text; without it, it is printed"}),
     (("-f", "--output_format"), {"choices": (*FORMATS, "all"), "metavar": "FORMAT",
                                  "help": f"{', '.join(FORMATS)} or all (txt)"}),
@@ -109,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from hyperconformer.transcribe.settings import Settings  # torch is slow to import
 
+    arguments.model = str(resolve_model(arguments.model))
     settings = Settings.of(arguments)
     from hyperconformer.transcribe.run import transcribe
 

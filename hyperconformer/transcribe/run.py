@@ -58,14 +58,14 @@ def transcribe(settings: Settings) -> int:
         print(f"error: {fault}", file=sys.stderr)
     if skipped := len(inputs) - len(wanted):
         print(f"{_files(skipped)} done before (--overwrite transcribes them again)", file=sys.stderr)
-    if wanted and not _transcribe(wanted, _open(settings), outputs, settings):
+    if wanted and not _transcribe(wanted, _open(model, settings), outputs, settings):
         return 1
     return 1 if faults else 0
 
 
-def _open(settings: Settings) -> Transcriber:
+def _open(model: Path, settings: Settings) -> Transcriber:
     return Transcriber.load(
-        settings.model,
+        model,
         settings.device,
         word_times=settings.word_times,
         longform=settings.longform,

@@ -8,6 +8,7 @@ from typing import Any
 from hyperconformer.errors import InputError
 from hyperconformer.inference.longform import LongformOptions
 from hyperconformer.inference.search_flags import HELPERS, check_heeded, check_helpers, given_options
+from hyperconformer.inference.trained import weighted
 from hyperconformer.inference.writers import WRITERS
 
 ALL = "all"
@@ -26,7 +27,7 @@ class Settings:
     files : tuple of str
         Files, folders, ``-``.
     model : str
-        Model folder, or ``hf://owner/name@revision``.
+        Model folder.
     output_dir : str or None
         None: text goes to standard output.
     output_format : str or None
@@ -75,9 +76,8 @@ class Settings:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        helped = self.helpers
-        check_heeded([self.decode], (*self.given, *helped))
-        check_helpers(helped, [name for name, value in self.given.items() if value])
+        check_heeded([self.decode], (*self.given, *self.helpers))
+        check_helpers(self.helpers, weighted(self.model, [self.decode], self.given, lm=self.lm is not None))
         self._check_output()
         if self.calibration and not self.word_timestamps:
             raise InputError("confidences are written with --word_timestamps: give that too")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import train_tokenizer
+from tests.hub_server import TOKEN, Hub, serving
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,11 +63,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(command: str, checkout: Path) -> str:
+def run(command: str, checkout: Path, **variables: str) -> str:
     """Run a command with this test's Python environment first on the path."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(checkout),
+        **variables,
     }
     done = subprocess.run(command, shell=True, cwd=checkout, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -85,7 +88,19 @@ def leave_speechbrain_run(folder: Path) -> None:
     export_folder(bundle, folder)
 
 
-def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
+@pytest.fixture
+def on_hub(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Variables with which the hub is a local server."""
+    with serving(Hub()) as address:
+        yield {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1",
+        }
+
+
+def test_every_command_runs(checkout: Path, tiny_librispeech, on_hub: dict[str, str]) -> None:
     librispeech = tiny_librispeech(
         splits={"train-clean-100": 4, "train-clean-360": 2, "train-other-500": 2, "dev-clean": 2}
         | {"test-clean": 2, "test-other": 2}
@@ -136,6 +151,17 @@ def test_every_command_runs(checkout: Path, tiny_librispeech) -> None:
         elif command.startswith("hyperconformer import-speechbrain"):
             leave_speechbrain_run(checkout / command.split()[2])
             outputs[command] = run(command, checkout)
+        elif command.startswith("hyperconformer check"):
+            outputs[command] = run(command, checkout)
+            assert outputs[command].endswith("\nok\n")
+        elif command.startswith("hyperconformer push"):
+            real = command.replace("OWNER", "owner").replace("NAME", "name")
+            outputs[command] = run(real, checkout, **on_hub)
+            pushed = outputs[command].strip()
+        elif command.startswith("hyperconformer evaluate hf://"):
+            real = command.replace("hf://OWNER/NAME@COMMIT", pushed)
+            outputs[command] = run(f"{real} --limit 1 --beam_size 3", checkout, **on_hub)
+            assert "WER %" in outputs[command]
         elif command.startswith("hyperconformer evaluate"):
             outputs[command] = run(f"{command} --limit 3 --beam_size 3", checkout)
             assert "WER %" in outputs[command]

@@ -51,7 +51,7 @@ def test_a_recogniser_is_not_taken_for_a_language_model(
     [
         ({"d_model": 16}, "model.safetensors cannot be used"),
         ({"nhead": 3}, "config.json cannot be used .*multiple of num_heads 3"),
-        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
+        ({"num_layers": 0}, "num_layers must lie between 1 and 256, got 0"),
         ({"output_neurons": 2**40}, "output_neurons must lie between"),
         ({"mixer": "attention"}, "a model has no setting 'mixer'"),
         ({"d_ffn": "wide"}, "config.json cannot be used"),

@@ -44,7 +44,9 @@ def test_a_run_becomes_a_row_for_every_search(metrics: dict[str, Any], tmp_path:
     assert greedy["WER %"] == "75.00" and greedy["S / D / I"] == "1 / 1 / 1" and greedy["words"] == "4"
     assert joint["WER %"] == "0.00" and joint["95 %"] == "0.00 - 0.00"
     assert greedy["search"] == "greedy"
-    assert joint["search"] == "joint (beam_size 10, ctc_weight_decode 0.6, length_normalization True)"
+    assert joint["search"] == (
+        "joint (beam_size 10, ctc_weight_decode 0.6, max_decode_ratio 1.0, length_normalization True)"
+    )
     for row in (greedy, joint):
         assert row["command"] == f"`{metrics['command']}`" and row["commit"] == (
             metrics["commit"] or "unknown"
@@ -53,6 +55,14 @@ def test_a_run_becomes_a_row_for_every_search(metrics: dict[str, Any], tmp_path:
         assert (row["system"], row["split"]) == (metrics["name"], "test-mini")
         assert (row["audio h"], row["training h"]) == ("1.0", "0.12")
         assert row["parameters"] == f"{metrics['parameters']:,}" and len(row["date"]) == 10
+
+
+def test_a_language_model_is_told_of_with_its_weights() -> None:
+    asked = {"decode": ["greedy", "prefix"], "language_model": "lm", "lm_weight": 0.5, "lm_temperature": 1.2}
+    settings = load_settings(str(ROOT / "hparams" / "mini.yaml"), asked)
+    found = run_metrics(settings, ASR(settings.model), 40, {})["decode"]
+    with_lm = {"language_model": "lm", "lm_weight": 0.5, "lm_temperature": 1.2}
+    assert found == {"greedy": {}, "prefix": {"beam_size": 10, **with_lm}}
 
 
 def test_a_second_run_goes_into_the_same_table(metrics: dict[str, Any], tmp_path: Path) -> None:
@@ -75,6 +85,27 @@ def test_table_and_card_tell_what_the_wer_is_made_of(metrics: dict[str, Any]) ->
     card = model_card(metrics)
     assert greedy in card and "with seed 3, in 0.12 hours." in card
     assert "hours" not in model_card(metrics | {"train_hours": None})
+
+
+def test_the_hub_understands_the_head_of_the_card(metrics: dict[str, Any]) -> None:
+    repocard = pytest.importorskip("huggingface_hub.repocard")
+    read = repocard.ModelCard(model_card(metrics)).data
+    assert (read.license, read.library_name, read.language) == ("unknown", "hyperconformer", "en")
+    assert read.pipeline_tag == "automatic-speech-recognition" and "hypermixing" in read.tags
+    found = {(row.dataset_name, row.metric_type, row.metric_value) for row in read.eval_results}
+    assert found == {("test-mini", "wer", 75.0), ("test-mini", "wer", 0.0)}
+    assert all("WER in percent, " in row.metric_name for row in read.eval_results)
+    foreign = repocard.ModelCard(model_card({**metrics, "language": None, "splits": {}})).data
+    assert foreign.language is None and foreign.eval_results is None
+
+
+def test_only_a_known_corpus_has_a_language(metrics: dict[str, Any]) -> None:
+    def language(**keys: Any) -> str | None:
+        settings = load_settings(str(ROOT / "hparams" / "digits.yaml"), keys)
+        return run_metrics(settings, ASR(settings.model), 40, {})["language"]
+
+    assert metrics["language"] == "en" and language() is None
+    assert language(train_splits=["train-clean-100"]) == "en"
 
 
 def test_a_long_name_keeps_its_distance(metrics: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"decode": []}, "decode must name a search"),
         ({"adam_betas": [0.9]}, "--adam_betas must be a list of 2"),
         ({"frontend_channels": [64]}, "--frontend_channels must be a list of 2"),
-        ({"num_decoder_layers": 0}, "num_decoder_layers must be at least 1"),
+        ({"num_decoder_layers": 0}, "num_decoder_layers must lie between 1"),
         ({"epochs": 3}, "did you mean 'number_of_epochs'"),
         ({"ema_decay": 1.0}, "ema_decay must lie between 0 and 0.999999, got 1"),
         ({"inter_ctc_weight": 2.0}, "inter_ctc_weight must lie between 0 and 1"),

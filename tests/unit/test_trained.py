@@ -1,16 +1,20 @@
 """What ``hyperconformer evaluate`` takes from earlier work: a model's search options, and calibrations."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hyperconformer.cli import main
 from hyperconformer.decoding.confidence import Calibration
 from hyperconformer.decoding.options import SearchOptions
-from hyperconformer.inference import bundle, trained
+from hyperconformer.errors import InputError
+from hyperconformer.evaluate.settings import Settings
+from hyperconformer.inference import trained
 from tests.unit.test_evaluate import lines
 
 
@@ -45,6 +49,32 @@ def test_searches_begin_with_what_the_model_was_tested_with(
     assert "joint: ctc_weight 0.6\n" in said and "--no-length_normalization" in said.splitlines()[-1]
 
 
+def test_a_language_model_begins_with_the_weight_that_it_was_tested_with(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    dials = {"lm_weight": 0.5, "lm_temperature": 1.5}
+    model = with_metrics(tiny_bundle, tmp_path / "model", json.dumps({"decode": {"joint": dials}}))
+
+    def settings(**more: Any) -> Settings:
+        return Settings(model, "data", ("test",), ("joint",), **more)
+
+    (plain,) = settings().combinations("joint")
+    assert plain == SearchOptions()
+    (helped,) = settings(lm="there").combinations("joint")
+    assert (helped.lm_weight, helped.lm_temperature) == (0.5, 1.5)
+    (given,) = settings(lm="there", given={"lm_weight": 0.2}).combinations("joint")
+    assert (given.lm_weight, given.lm_temperature) == (0.2, 1.5)
+    with pytest.raises(InputError, match="--lm says nothing without --lm_weight"):
+        settings(lm="there", given={"lm_weight": 0.0})
+    with pytest.raises(InputError, match="--lm says nothing without --lm_weight"):
+        Settings(str(tiny_bundle), "data", ("test",), ("joint",), lm="there")
+
+
+def test_a_pipe_in_the_place_of_metrics_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.json")
+    assert trained.trained_options(tmp_path, "joint") == {}
+
+
 @pytest.mark.parametrize(
     "metrics",
     [
@@ -57,11 +87,11 @@ def test_searches_begin_with_what_the_model_was_tested_with(
         '{"decode": {"joint": {"beam_size": "2"}}}',
         '{"decode": {"joint": {"ctc_weight_decode": 7}}}',
         '{"decode": {"joint": {"length_normalization": "no"}}}',
+        "[" * 60_000,
     ],
 )
 def test_foreign_metrics_are_no_defaults(tmp_path: Path, metrics: str) -> None:
-    assert trained.METRICS == bundle.METRICS
-    (tmp_path / trained.METRICS).write_text(metrics)
+    (tmp_path / "metrics.json").write_text(metrics)
     assert trained.trained_options(tmp_path, "joint") == {}
 
 
