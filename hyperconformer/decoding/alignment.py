@@ -143,7 +143,7 @@ def words(
     Raises
     ------
     ValueError
-        If the measure is unknown, or a token is the blank or not below V.
+        If the measure is unknown, a token the blank or not below V, or the samples are not one-dimensional.
 
     Examples
     --------

@@ -7,7 +7,8 @@ guessed, and where there is no silence both are one, in a dip or where the spect
 
 *What sounds* must not be far below the loudest frame of the words beside it, and must stand out of the noise.
 Of each of 24 bands the power that one frame in ten stays below is taken away three times; what that leaves in
-one frame in ten is noise too. Where nothing stands out, as in noise as loud as the speech, the guesses stay.
+one frame in ten is noise too. The less the loudest frames stand out of the softest, the less all this moves
+the edges: in steady noise as loud as the speech they stay as guessed.
 
 The figures below were chosen on spoken digits and on the embedded corpus, see RESULTS.md; around them little
 changes. How far an edge may well be from its guess is the word's own affair: tens of milliseconds where its
@@ -45,6 +46,9 @@ RANGE_DB, STANDS_OUT_DB, SURE_DB = 35.0, 6.0, 6.0
 
 DISTANCE, DIP, CHANGE = 8.0, 8.0, 6.0
 """Worth so many frames of sound: an edge as far off as it may well be; a dip of 35 dB; 10 dB of change."""
+
+TRUST_DB = 6.0
+"""With a contrast of so much nothing is believed, with twice as much all."""
 
 LEAST_REACH_SECONDS = 0.04
 CHANGE_FRAMES = 3
@@ -87,6 +91,8 @@ class Sound(NamedTuple):
         Loudness in decibels, without the noise.
     noise_f : array, shape (F,)
         What the noise leaves of itself in it, in decibels.
+    contrast_f : array, shape (F,)
+        Loudness with the noise, in decibels above what one frame in ten stays below.
     change_f : array, shape (F + 1,)
         How much the shape of the spectrum changes from the 30 ms before frame f to the 30 ms that begin with
         it, in decibels; zero at both ends.
@@ -102,6 +108,7 @@ class Sound(NamedTuple):
 
     level_f: Array
     noise_f: Array
+    contrast_f: Array
     change_f: Array
 
 
@@ -146,8 +153,8 @@ def listen(samples: Samples) -> Sound:
         block_1s = sharp_s[None, first * hop : stop * hop]
         decibels_1fm, _ = bands(block_1s, torch.tensor([block_1s.shape[1]]))
         parts.append(_heard(decibels_1fm[0, : stop - first].double().numpy()))
-    levels, noises, changes = zip(*parts, strict=True)
-    return Sound(np.concatenate(levels), np.concatenate(noises), np.append(np.concatenate(changes), 0.0))
+    level_f, noise_f, contrast_f, change_f = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Sound(level_f, noise_f, contrast_f, np.append(change_f, 0.0))
 
 
 def edges_in_sound(sound: Sound, guesses: Sequence[Guess]) -> list[tuple[float, float]]:
@@ -182,9 +189,9 @@ def edges_in_sound(sound: Sound, guesses: Sequence[Guess]) -> list[tuple[float, 
         right = guesses[place] if place < len(guesses) else None
         # Edge f lies before frame f, and a labelled frame inside its word.
         low = round(left.last / HOP_SECONDS) + 1 if left else 0
-        high = min(frames, round(right.first / HOP_SECONDS)) if right else frames
-        # A token that belongs to two words leaves nothing between them.
-        if low >= high:
+        high = round(right.first / HOP_SECONDS) if right else frames
+        # A token of two words leaves nothing between them, and beyond its end there is no sound to hear.
+        if not low < high <= frames:
             continue
         end, start = _cut(sound, low, high, left, right)
         if left:
@@ -198,17 +205,18 @@ def edges_in_sound(sound: Sound, guesses: Sequence[Guess]) -> list[tuple[float, 
 def _cut(sound: Sound, low: int, high: int, left: Guess | None, right: Guess | None) -> tuple[float, float]:
     """The end of the word on the left and the start of the one on the right, from edge low to edge high."""
     level_f, noise_f = sound.level_f[low:high], sound.noise_f[low:high]
-    loudest = min(_loudest(sound, word) for word in (left, right) if word)
-    above_f = loudest - noise_f
-    # Words that hardly stand out of the noise themselves ask less of their frames.
-    gate_f = np.maximum(loudest - RANGE_DB, noise_f + np.minimum(STANDS_OUT_DB, 0.4 * above_f))
-    over_f = level_f - gate_f
-    heard_f = np.where(above_f < STANDS_OUT_DB, 0.0, np.clip(over_f / SURE_DB, -1.0, 1.0))
+    words = [_frames_of(word) for word in (left, right) if word]
+    loudest = min(sound.level_f[word].max() for word in words)
+    contrast = min(sound.contrast_f[word].max() for word in words)
+    trust = min(1.0, max(0.0, contrast / TRUST_DB - 1.0))
+    over_f = level_f - np.maximum(loudest - RANGE_DB, noise_f + STANDS_OUT_DB)
+    heard_f = trust * np.clip(over_f / SURE_DB, -1.0, 1.0)
     # Sound from low to an edge is for it as an end, and against it as a start.
     gain_e = np.append(0.0, np.cumsum(heard_f))
     inner = np.minimum(over_f[:-1], over_f[1:]) / RANGE_DB
     price_e = np.zeros(len(gain_e))
     price_e[1:-1] = DIP * np.maximum(inner, DEEPEST_DIP) - CHANGE * sound.change_f[low + 1 : high] / 10.0
+    price_e *= trust
     times_e = HOP_SECONDS * (np.arange(low, high + 1) - 0.5)
     nothing = np.zeros(len(gain_e))
     end_e = gain_e - price_e - _pull(times_e, left.end, left.after) if left else nothing
@@ -224,13 +232,14 @@ def _pull(times_e: Array, guess: float, reach: float) -> Array:
     return pull_e
 
 
-def _loudest(sound: Sound, word: Guess) -> float:
-    first, last = max(0, round(word.start / HOP_SECONDS)), round(word.end / HOP_SECONDS)
-    return float(sound.level_f[first : last + 1].max(initial=-np.inf))
+def _frames_of(word: Guess) -> slice:
+    """Frames that are surely, or as guessed, the word's; at least one."""
+    first, last = min(word.start, word.first), max(word.end, word.last)
+    return slice(max(0, round(first / HOP_SECONDS)), round(last / HOP_SECONDS) + 1)
 
 
-def _heard(decibels_fm: Array) -> tuple[Array, Array, Array]:
-    """Of a block: loudness, noise, and the change of the spectrum's shape before each frame."""
+def _heard(decibels_fm: Array) -> tuple[Array, Array, Array, Array]:
+    """Of a block: loudness, noise, contrast, and the change of the spectrum's shape before each frame."""
     power_fm = 10.0 ** (decibels_fm / 10.0)
     noise_m = np.quantile(power_fm, NOISE_SHARE, axis=0)
     speech_f = np.maximum(power_fm - NOISE_FACTOR * noise_m, 0.0).sum(axis=1)
@@ -243,4 +252,6 @@ def _heard(decibels_fm: Array) -> tuple[Array, Array, Array]:
     after_fm = (sums_fm[stop] - sums_fm[here]) / (stop - here)[:, None]
     change_f = (after_fm - before_fm).std(axis=1)
     change_f[0] = 0.0
-    return level_f, np.full(frames, np.quantile(level_f, NOISE_SHARE)), change_f
+    raw_f = 10.0 * np.log10(power_fm.sum(axis=1))
+    noise_f = np.full(frames, np.quantile(level_f, NOISE_SHARE))
+    return level_f, noise_f, raw_f - np.quantile(raw_f, NOISE_SHARE), change_f
