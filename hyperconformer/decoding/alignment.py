@@ -8,8 +8,9 @@
 the token: a word that is one token may show in a single frame. So a word begins 30 ms for every character of
 its first token before that token's first frame, and ends 50 ms for every character of its last token after
 that token's last one; where two words want the same blanks they share them in that proportion. Both figures
-were measured on English, see RESULTS.md. Silence is not looked for: where every word is a token, the end of
-one before a pause is a guess.
+were measured on English, see RESULTS.md. That is a guess, and where every word is a token a poor one before a
+pause; given the samples, :mod:`~hyperconformer.decoding.word_edges` moves it to where words are heard to
+begin and end.
 """
 
 import re
@@ -22,8 +23,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hyperconformer.constants import BLANK
-from hyperconformer.decoding.confidence import MEASURES, UNCALIBRATED, Calibration
+from hyperconformer.constants import BLANK, SAMPLE_RATE
+from hyperconformer.decoding.confidence import MEASURES, UNCALIBRATED, Calibration, Measure
+from hyperconformer.decoding.word_edges import Guess, Samples, edges_in_sound, listen
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Word
 
@@ -110,6 +112,7 @@ def words(
     tokenizer: Tokenizer,
     *,
     seconds: float | None = None,
+    samples: Samples | None = None,
     measure: str = "product",
     calibration: Calibration = UNCALIBRATED,
 ) -> list[Word]:
@@ -123,7 +126,9 @@ def words(
         Token ids of the hypothesis, whatever search found it.
     tokenizer : Tokenizer
     seconds : float or None
-        Duration of the audio, the latest end; None: the centre of the last frame, up to 40 ms earlier.
+        The latest end; None: that of the samples, or without them the last frame's centre.
+    samples : Tensor or array, shape (S,), or None
+        Mono audio at 16 kHz without padding, to hear where words start and end; None: that is guessed.
     measure : {"product", "mean", "min", "tsallis"}
         What confidences are made of, see :data:`~hyperconformer.decoding.confidence.MEASURES`.
     calibration : Calibration
@@ -138,7 +143,7 @@ def words(
     Raises
     ------
     ValueError
-        If the measure is unknown, or a token is the blank or not below V.
+        If the measure is unknown, a token the blank or not below V, or the samples are not one-dimensional.
 
     Examples
     --------
@@ -155,14 +160,11 @@ def words(
         raise ValueError(f"measure {measure!r} is not one of {', '.join(MEASURES)}")
     if not (spelt := _spell(tokenizer.pieces(tokens))):
         return []
-    end = SECONDS_PER_FRAME * max(0, log_probs_tv.shape[0] - 1) if seconds is None else seconds
-    spans = _aligned(log_probs_tv, tokens)
-    if spans is None:
-        certain, spans = [0.0] * len(spelt), _shared(log_probs_tv.shape[0], len(tokens))
-    else:
-        certain_l = MEASURES[measure].of_tokens(log_probs_tv, tokens, spans)
-        certain = [calibration(MEASURES[measure].joined(certain_l[word.tokens])) for word in spelt]
-    rows = zip(spelt, _times(spelt, spans, end), certain, strict=True)
+    frames, spans = log_probs_tv.shape[0], _aligned(log_probs_tv, tokens)
+    certain = _confidences(log_probs_tv, tokens, spans, spelt, MEASURES[measure], calibration)
+    times = _times(spelt, spans, samples) if spans else _times(spelt, _shared(frames, len(tokens)))
+    end = _end(frames, samples) if seconds is None else seconds
+    rows = zip(spelt, np.clip(times, 0.0, end).tolist(), certain, strict=True)
     return [Word(word.text, start, stop, confidence) for word, (start, stop), confidence in rows]
 
 
@@ -246,18 +248,47 @@ def _spell(pieces: Sequence[str]) -> list[_Spelling]:
     return spelt
 
 
-def _times(spelt: Sequence[_Spelling], spans: Sequence[TokenSpan], end: float) -> list[tuple[float, float]]:
-    """Start and end of each word, in seconds."""
-    # Frame t reaches from 40 t - 20 to 40 t + 20 ms.
-    firsts = np.array([spans[word.first[0]].first for word in spelt]) - 0.5
-    stops = np.array([spans[word.last[0]].stop for word in spelt]) - 0.5
+def _guesses(spelt: Sequence[_Spelling], spans: Sequence[TokenSpan]) -> list[Guess]:
+    """Where CTC alone puts each word."""
+    firsts = np.array([spans[word.first[0]].first for word in spelt])
+    stops = np.array([spans[word.last[0]].stop for word in spelt])
     gaps = SECONDS_PER_FRAME * np.append(firsts[1:] - stops[:-1], np.inf)
     after = SECONDS_AFTER * np.array([word.last[1] for word in spelt])
     before = SECONDS_BEFORE * np.array([word.first[1] for word in spelt])
     shares = np.minimum(1.0, gaps / (after + np.append(before[1:], 0.0)))
-    starts = SECONDS_PER_FRAME * firsts - before * np.insert(shares[:-1], 0, 1.0)
-    ends = SECONDS_PER_FRAME * stops + after * shares
+    # Frame t reaches from 40 t - 20 to 40 t + 20 ms.
+    starts = SECONDS_PER_FRAME * (firsts - 0.5) - before * np.insert(shares[:-1], 0, 1.0)
+    ends = SECONDS_PER_FRAME * (stops - 0.5) + after * shares
     # Two words that share their blanks would otherwise overlap by what is rounded.
     starts[1:] = np.maximum(starts[1:], ends[:-1])
-    times = np.stack((starts, ends)).clip(0.0, end)
-    return [(float(start), float(stop)) for start, stop in times.T]
+    peaks = SECONDS_PER_FRAME * np.stack((firsts, stops - 1))
+    return [Guess(*row) for row in np.stack((starts, ends, before, after, *peaks)).T.tolist()]
+
+
+def _times(
+    spelt: Sequence[_Spelling], spans: Sequence[TokenSpan], samples: Samples | None = None
+) -> list[tuple[float, float]]:
+    """Start and end of each word, in seconds."""
+    guesses = _guesses(spelt, spans)
+    if samples is None:
+        return [(guess.start, guess.end) for guess in guesses]
+    return edges_in_sound(listen(samples), guesses)
+
+
+def _end(frames: int, samples: Samples | None) -> float:
+    return SECONDS_PER_FRAME * max(0, frames - 1) if samples is None else len(samples) / SAMPLE_RATE
+
+
+def _confidences(
+    log_probs_tv: Tensor,
+    tokens: Sequence[int],
+    spans: Sequence[TokenSpan] | None,
+    spelt: Sequence[_Spelling],
+    measure: Measure,
+    calibration: Calibration,
+) -> list[float]:
+    """How sure each word is; not at all where CTC cannot have said the tokens."""
+    if spans is None:
+        return [0.0] * len(spelt)
+    certain_l = measure.of_tokens(log_probs_tv, tokens, spans)
+    return [calibration(measure.joined(certain_l[word.tokens])) for word in spelt]

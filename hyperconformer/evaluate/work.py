@@ -96,18 +96,22 @@ class Worker:
         if log_probs_btv is None:
             return [None] * len(nbest)
         calibration = self.task.calibrations.get(decode, UNCALIBRATED)
-        rows = zip(log_probs_btv, heard.lengths_b.tolist(), nbest, heard.batch.seconds, strict=True)
+        batch = heard.batch
+        sounds = [
+            row[:length] for row, length in zip(batch.samples_bs, batch.lengths_b.tolist(), strict=True)
+        ]
+        rows = zip(log_probs_btv, heard.lengths_b.tolist(), nbest, sounds, strict=True)
         return [
             tuple(
                 words(
                     log_probs_tv[:frames],
                     found[0].tokens,
                     self.tokenizer,
-                    seconds=seconds,
+                    samples=samples,
                     calibration=calibration,
                 )
             )
-            for log_probs_tv, frames, found, seconds in rows
+            for log_probs_tv, frames, found, samples in rows
         ]
 
     def _in_words(

@@ -130,9 +130,9 @@ class Recogniser:
         seconds, timed = len(samples) / SAMPLE_RATE, tuple[Word, ...]()
         tokens = nbest[0].tokens
         if log_probs_tv is not None:
-            timed = tuple(
-                words(log_probs_tv, tokens, self.tokenizer, seconds=seconds, calibration=self.calibration)
-            )
+            heard = torch.from_numpy(samples)
+            given = words(log_probs_tv, tokens, self.tokenizer, calibration=self.calibration, samples=heard)
+            timed = tuple(given)
         return Segment(0.0, seconds, self.tokenizer.decode(tokens), timed, tuple(nbest))
 
 

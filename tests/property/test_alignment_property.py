@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hyperconformer.calibration import calibration
-from hyperconformer.constants import BLANK
+from hyperconformer.constants import BLANK, SAMPLE_RATE
 from hyperconformer.decoding.alignment import SECONDS_PER_FRAME, align, words
 from hyperconformer.decoding.confidence import MEASURES, Calibration
 from hyperconformer.text import Tokenizer, train_tokenizer
@@ -93,6 +93,26 @@ def test_words_are_the_texts_and_their_times_in_order(
     assert times == sorted(times)
     assert all(0 <= time <= SECONDS_PER_FRAME * (frames - 1) for time in times)
     assert all(0 <= word.confidence <= 1 for word in found)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=SEED, frames=st.integers(1, 40), bursts=st.integers(0, 5), kind=TOKENIZER, data=st.data())
+def test_words_that_are_heard_keep_their_order_texts_and_confidences(
+    seed: int, frames: int, bursts: int, kind: str, data: st.DataObject
+) -> None:
+    tokenizer = tokenizer_of(kind)
+    tokens = data.draw(tokens_of(tokenizer, 15))
+    log_probs = drawn(seed, frames, tokenizer.size + UNUSED)
+    generator = np.random.default_rng(seed)
+    samples = 1e-3 * generator.standard_normal(max(1, 640 * (frames - 1) + int(generator.integers(160))))
+    for start in generator.integers(len(samples), size=bursts):
+        samples[start : start + 3000] *= 300
+    heard = words(log_probs, tokens, tokenizer, samples=samples)
+    guessed = words(log_probs, tokens, tokenizer)
+    assert [(word.text, word.confidence) for word in heard] == [(w.text, w.confidence) for w in guessed]
+    times = [time for word in heard for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert all(0 <= time <= len(samples) / SAMPLE_RATE for time in times)
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,6 +1,8 @@
 """Spoken digits: when each is said, and what is heard in noise, where a model that hardly errs does err."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ SILENCE_DB, RANGE_DB, SLICE_SECONDS = -84.0, 35.0, 0.005
 SNRS_DB = (None, 20, 10, 5, 0, -5)
 
 Samples = npt.NDArray[np.float32]
+Errors = npt.NDArray[np.float64]
 Judged = list[tuple[str, float, bool]]
 
 
@@ -33,7 +36,7 @@ def judged_in_noise(bundle: Path, split: Path, noise: Path, measure: str) -> dic
             name, reference = line.split(" ", 1)
             (path,) = transcripts.parent.glob(f"{name}.*")
             for snr_db, judged_words in judged.items():
-                samples = _with_noise(read_audio(path), noises, snr_db, generator)
+                samples = with_noise(read_audio(path), noises, snr_db, generator)
                 lengths = torch.tensor([len(samples)])
                 with torch.inference_mode():
                     memory, _ = model.encode(torch.from_numpy(samples)[None], lengths)
@@ -68,28 +71,75 @@ def digit_times(samples: Samples, count: int) -> list[tuple[float, float]] | Non
     return times
 
 
-def digit_time_errors(bundle: Path, split: Path) -> list[float]:
-    """How far, in seconds, starts and ends of aligned references are from :func:`digit_times`."""
-    model, tokenizer = load_bundle(bundle)
-    errors: list[float] = []
+class Joined(NamedTuple):
+    """A string of digits, and when each of them starts and ends."""
+
+    text: str
+    samples: Samples
+    times: list[tuple[float, float]]
+
+
+def recorded_strings(split: Path) -> Iterator[tuple[str, Joined]]:
+    """Speaker, and the strings of a split whose times :func:`digit_times` can tell."""
     for transcripts in sorted(split.rglob("*.trans.txt")):
         for line in transcripts.read_text().splitlines():
-            name, reference = line.split(" ", 1)
+            name, text = line.split(" ", 1)
             (path,) = transcripts.parent.glob(f"{name}.*")
             samples = read_audio(path)
-            times = digit_times(samples, len(reference.split()))
-            if times is None:
-                continue
-            with torch.inference_mode():
-                memory, _ = model.encode(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
-                log_probs = model.ctc_log_probs(memory)[0]
-            found = words(log_probs, tokenizer.encode(reference), tokenizer)
-            for word, (start, end) in zip(found, times, strict=True):
-                errors += [abs(word.start - start), abs(word.end - end)]
-    return errors
+            times = digit_times(samples, len(text.split()))
+            if times is not None:
+                yield name.split("-")[0], Joined(text, samples, times)
 
 
-def _with_noise(
+def single_digits(split: Path) -> dict[str, list[tuple[str, Samples]]]:
+    """Of each speaker the digits, cut at their edges."""
+    singles: dict[str, list[tuple[str, Samples]]] = {}
+    for speaker, (text, samples, times) in recorded_strings(split):
+        for word, (start, end) in zip(text.split(), times, strict=True):
+            cut = samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+            singles.setdefault(speaker, []).append((word, cut))
+    return singles
+
+
+def joined_strings(
+    singles: dict[str, list[tuple[str, Samples]]], count: int, pause: tuple[float, float], seed: int
+) -> Iterator[Joined]:
+    """Join 3 to 7 digits of a speaker, with pauses from a range of seconds between them, in faint noise."""
+    generator = np.random.default_rng(seed)
+    speakers = sorted(singles)
+    for number in range(count):
+        own = singles[speakers[number % len(speakers)]]
+        said = [own[index] for index in generator.integers(len(own), size=generator.integers(3, 8))]
+        pauses = generator.uniform(*pause, len(said) + 1)
+        pauses[[0, -1]] = generator.uniform(0.05, 0.4, 2)
+        parts, times, at = [], [], 0
+        for (_, digit), seconds in zip(said, pauses[:-1], strict=True):
+            parts += [np.zeros(round(seconds * SAMPLE_RATE), np.float32), digit]
+            at += len(parts[-2])
+            times.append((at / SAMPLE_RATE, (at + len(digit)) / SAMPLE_RATE))
+            at += len(digit)
+        samples = np.concatenate([*parts, np.zeros(round(pauses[-1] * SAMPLE_RATE))])
+        samples += 1e-4 * generator.standard_normal(len(samples))
+        yield Joined(" ".join(word for word, _ in said), samples.astype(np.float32), times)
+
+
+def time_errors_of(bundle: Path, strings: Iterable[Joined], *, listening: bool = True) -> Errors:
+    """How far, in seconds, starts and ends of aligned references are from the truth: (words, 2)."""
+    model, tokenizer = load_bundle(bundle)
+    errors = []
+    for text, samples, times in strings:
+        with torch.inference_mode():
+            memory, _ = model.encode(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
+            log_probs = model.ctc_log_probs(memory)[0]
+        sound = samples if listening else None
+        found = words(log_probs, tokenizer.encode(text), tokenizer, samples=sound)
+        errors += [
+            (word.start - start, word.end - end) for word, (start, end) in zip(found, times, strict=True)
+        ]
+    return np.abs(np.array(errors))
+
+
+def with_noise(
     speech: Samples, noises: list[Samples], snr_db: int | None, generator: np.random.Generator
 ) -> Samples:
     if snr_db is None:
