@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from hyperconformer.errors import InputError
+
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``import-speechbrain`` takes.
@@ -80,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("format", choices=list(FORMATS), help="what to write")
     parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+    parser.add_argument("--int8", action="store_true", help="of onnx: store weights in eight bits")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,6 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
+    if arguments.int8 and arguments.format != "onnx":
+        raise InputError(f"--int8 is an option of export onnx, not of {arguments.format}")
     print(f"{arguments.model} -> {FORMATS[arguments.format](arguments)}")
     return 0
 
@@ -119,4 +124,10 @@ def _speechbrain(arguments: argparse.Namespace) -> Path:
     return export_folder(arguments.model, arguments.output)
 
 
-FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain}
+def _onnx(arguments: argparse.Namespace) -> Path:
+    from hyperconformer.export.onnx_folder import export_onnx
+
+    return export_onnx(arguments.model, arguments.output, int8=arguments.int8)
+
+
+FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain, "onnx": _onnx}

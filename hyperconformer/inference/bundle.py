@@ -20,8 +20,12 @@ from hyperconformer.text import Tokenizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
-FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
-KINDS = {FORMAT: "a recogniser", LANGUAGE_MODEL_FORMAT: "a language model"}
+FORMAT, LANGUAGE_MODEL_FORMAT, ONNX_FORMAT = "hyperconformer-2", "hyperconformer-lm-1", "hyperconformer-onnx-1"
+KINDS = {
+    FORMAT: "a recogniser",
+    LANGUAGE_MODEL_FORMAT: "a language model",
+    ONNX_FORMAT: "a recogniser's ONNX files",
+}
 LONGEST_REASON = 300
 CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD = (
     "config.json",
