@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,9 @@ from hyperconformer.models.asr import ASR
 from hyperconformer.models.decoder import Decoder, DecoderState
 from hyperconformer.nn.log_probs import log_probs
 from hyperconformer.nn.prefix_tree import PrefixTree
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 FILTERS = "model.log_mel.filters"
 # Sizes of the example that graphs are traced with: two axes of the same size would count as one.
@@ -75,7 +78,7 @@ class ProductLogMel(LogMel):
             samples_bs.unsqueeze(1), self.waves, stride=self.hop_samples, padding=self.window.shape[0] // 2
         )
         real_bkf, imaginary_bkf = both_bkf.chunk(2, dim=1)
-        return (real_bkf.square() + imaginary_bkf.square()).transpose(1, 2)
+        return (real_bkf * real_bkf + imaginary_bkf * imaginary_bkf).transpose(1, 2)
 
 
 class Hearing(nn.Module):
@@ -98,7 +101,6 @@ class Hearing(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model)
         self.model.log_mel = ProductLogMel(model.config.n_fft, model.config.n_mels)
-        self.model.get_submodule("decoder").layers = nn.ModuleList()
         # By these names whoever opens the file finds the head.
         self.register_buffer(CTC_WEIGHT, model.ctc_head.weight.detach().t().contiguous())
         self.register_buffer(CTC_BIAS, model.ctc_head.bias.detach().clone())
@@ -266,17 +268,52 @@ ONNX graph does: export a model with another mixer
         )
     for name, (module, example, axes, inputs, outputs) in _example(model).items():
         try:
-            # By plain products: what a fused kernel hands on in memory does not fit what is exported.
-            with _quiet(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-                program = torch.onnx.export(
-                    module.eval(), example, dynamo=True, dynamic_shapes=axes, input_names=inputs,
-                    output_names=outputs, verbose=False,
-                )  # fmt: skip
+            proto = graph_of(module.eval(), example, axes, inputs, outputs)
         except Exception as error:
-            reason = one_line(error, LONGEST_REASON)
+            # Its own errors say over many lines where it stopped, and quote what was the matter.
+            reason = one_line(error.__cause__ or error, LONGEST_REASON)
             raise InputError(f"PyTorch cannot write {name} of this model: {reason}") from error
-        assert program is not None
-        _save(program.model_proto, folder / name)
+        (folder / name).write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def graph_of(
+    module: nn.Module,
+    example: tuple[Any, ...],
+    axes: tuple[Any, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> "ModelProto":
+    """Make an ONNX graph of a module.
+
+    Parameters
+    ----------
+    module : Module
+        In evaluation mode.
+    example : tuple
+        What it may be called with: tensors, or tuples of them.
+    axes : tuple
+        Of each tensor the numbers and names of the axes that vary.
+    inputs, outputs : sequence of str
+        Names of the tensors that go in and come out.
+
+    Returns
+    -------
+    ModelProto
+
+    Examples
+    --------
+    >>> graph = graph_of(nn.ReLU(), (torch.zeros(2, 3),), ({0: "batch"},), ["x"], ["y"]).graph
+    >>> [node.op_type for node in graph.node], graph.input[0].name
+    (['Relu'], 'x')
+    """
+    # By plain products: what a fused kernel hands on in memory does not fit what is exported.
+    with _quiet(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        program = torch.onnx.export(
+            module, example, dynamo=True, dynamic_shapes=axes, input_names=inputs, output_names=outputs,
+            verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    return _without_notes(program.model_proto)
 
 
 @contextmanager
@@ -292,13 +329,14 @@ def _quiet() -> Iterator[None]:
             logging.disable(before)
 
 
-def _save(model: Any, path: Path) -> None:
-    """Without notes on where in whose files the code of each operator stands."""
+def _without_notes(model: "ModelProto") -> "ModelProto":
+    """Without what is noted on where in whose files the code of each operator stands."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    parts = (graph.node, graph.input, graph.output, graph.value_info, graph.initializer)
+    for part in (model, graph, *(each for several in parts for each in several)):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    return model
 
 
 def quantise(path: Path) -> None:
@@ -330,4 +368,3 @@ def quantise(path: Path) -> None:
             model, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True,
             weight_type=QuantType.QInt8, nodes_to_exclude=kept, extra_options={"MatMulConstBOnly": True},
         )  # fmt: skip
-    _save(onnx.ModelProto.FromString(path.read_bytes()), path)

@@ -15,7 +15,7 @@ from hyperconformer.models.asr import ASR
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 40.0
 # Root mean square of a difference over that of the truth: two ways of rounding in float32.
-EXACT = 1e-3
+EXACT = 2e-4
 # In eight bits: how much less probable (nats) the chosen label may be than the best, and how rarely it is more.
 NATS, WORST_SHARE = 0.5, 0.01
 STEPS, HYPOTHESES = 6, 3
