@@ -15,15 +15,21 @@ from hyperconformer.models.config import ModelConfig
 _CARD = """
 ## These files
 
-The model in ONNX{precision}, for onnxruntime and others; numbers above are those of the model in PyTorch.
-`hyperconformer transcribe --backend onnxruntime --model` takes this folder. Batch B and all lengths are free;
-D = {d_model}, V = {output_neurons}, H = {nhead}, E = {head}, {num_decoder_layers} decoder layers.
+The model in ONNX{precision}, for onnxruntime and others; the numbers above are those of the model in PyTorch.
+Batch B, hypotheses K and all lengths are free. D = {d_model}, V = {output_neurons}, H = {nhead}, E = {head}.
+Names with `.i` are there for each of {num_decoder_layers} decoder layers, from 0.
 
 | file | takes | gives |
 |---|---|---|
-| `encoder.onnx` | `samples` (B, S) float32, mono, 16 kHz, S >= 640; `lengths` (B) int64, samples of each | `memory` (B, T, D), `log_probs` (B, T, V) of CTC (label 0 is the blank), `frames` (B): of 40 ms, valid |
-| `memory.onnx` | `memory` | of every decoder layer i `memory_keys.i`, `memory_values.i` (B, H, T, E) |
-| `decoder.onnx` | `tokens` (B, K) int64, one more of each of K hypotheses (1 begins); `positions` (B, K), from 0; `rows` (B, K, N) bool, which of the N tokens before it follows; `own` (B, K, K) bool, the identity; `visible` (B, T) bool, valid frames; `keys.i`, `values.i` (B, H, N, E), at first N = 0; those of `memory.onnx` | `logits` (B, K, V) of the next token (2 ends), `all_keys.i`, `all_values.i` (B, H, N + K, E) |
+| `encoder.onnx` | `samples` (B, S), mono at 16 kHz; `lengths` (B), samples of each | `memory` (B, T, D); \
+`log_probs` (B, T, V) of CTC, where 0 is the blank; `frames` (B) of 40 ms that are valid |
+| `memory.onnx` | `memory` | `memory_keys.i`, `memory_values.i` (B, H, T, E) |
+| `decoder.onnx` | the same two; `visible` (B, T), valid frames; `tokens` (B, K), one more of each \
+hypothesis, at first 1; `positions` (B, K), from 0; `rows` (B, K, N), which of N tokens before it follows; \
+`own` (B, K, K), the identity; `keys.i`, `values.i` (B, H, N, E), at first N = 0 | `logits` (B, K, V) of \
+the next token, where 2 ends; `all_keys.i`, `all_values.i` (B, H, N + K, E) |
+
+Samples are float32, at least 640; lengths, tokens and positions int64; `visible`, `rows` and `own` bool.
 """
 
 

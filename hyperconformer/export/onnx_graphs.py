@@ -45,6 +45,8 @@ FILTERS = "model.log_mel.filters"
 # Sizes of the example that graphs are traced with: two axes of the same size would count as one.
 BATCH, HYPOTHESES, BEFORE, AFTER, SECOND = 2, 3, 5, 7, 16_000
 
+Example = tuple[nn.Module, tuple[Any, ...], tuple[Any, ...], list[str], list[str]]
+
 
 class ProductLogMel(LogMel):
     """The same features, their Fourier transform written as a product, which every runtime does fast.
@@ -146,7 +148,8 @@ class Step(nn.Module):
     >>> decoder = Decoder(12, 1, 8, 2, 16, dropout=0.0)
     >>> no, yes = torch.zeros(1, 1, 0, dtype=torch.bool), torch.ones(1, 1, 1, dtype=torch.bool)
     >>> before, memory = (torch.zeros(1, 2, 0, 4),) * 2, (torch.zeros(1, 2, 1, 4),) * 2
-    >>> found = Step(decoder)(torch.ones(1, 1).long(), torch.zeros(1, 1).long(), no, yes, yes[0], before, memory)
+    >>> token, place = torch.ones(1, 1, dtype=torch.long), torch.zeros(1, 1, dtype=torch.long)
+    >>> found = Step(decoder)(token, place, no, yes, yes[0], before, memory)
     >>> [tuple(out.shape) for out in found]
     [(1, 1, 12), (1, 2, 1, 4), (1, 2, 1, 4)]
     """
@@ -193,7 +196,7 @@ class Step(nn.Module):
         return logits_bkv, *(tensor for pair in said for tensor in pair)
 
 
-def _example(model: ASR) -> dict[str, tuple[nn.Module, tuple[Any, ...], tuple[Any, ...], list[str], list[str]]]:
+def _example(model: ASR) -> dict[str, Example]:
     """Of each file: module, example, names of the axes that vary, of the inputs and of the outputs."""
     config, layers = model.config, model.config.num_decoder_layers
     head = config.d_model // config.nhead
@@ -263,15 +266,16 @@ ONNX graph does: export a model with another mixer
     """
     if model.config.mixer == "fourier":
         raise InputError(
-            "mixer 'fourier' transforms every utterance at its own length, which no ONNX graph does: export a "
-            "model with another mixer"
+            "mixer 'fourier' transforms every utterance at its own length, which no ONNX graph does: export "
+            "a model with another mixer"
         )
     for name, (module, example, axes, inputs, outputs) in _example(model).items():
         try:
             proto = graph_of(module.eval(), example, axes, inputs, outputs)
         except Exception as error:
-            # Its own errors say over many lines where it stopped, and quote what was the matter.
-            reason = one_line(error.__cause__ or error, LONGEST_REASON)
+            # Its own errors say over many lines where it stopped; what was the matter stands behind them.
+            cause = error.__cause__
+            reason = one_line(cause if isinstance(cause, Exception) else error, LONGEST_REASON)
             raise InputError(f"PyTorch cannot write {name} of this model: {reason}") from error
         (folder / name).write_bytes(proto.SerializeToString(deterministic=True))
 
@@ -342,8 +346,8 @@ def _without_notes(model: "ModelProto") -> "ModelProto":
 def quantise(path: Path) -> None:
     """Store the weights of products in eight bits, a scale for every output; frames are scaled as they come.
 
-    Convolutions, mel filters (powers span ten decades), the CTC head and each mixing head's own small products
-    stay in float32.
+    Convolutions, mel filters (powers span ten decades), the CTC head and each mixing head's own small
+    products stay in float32.
 
     Parameters
     ----------
@@ -361,8 +365,9 @@ def quantise(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.ModelProto.FromString(path.read_bytes())
-    flat = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 2} - {CTC_WEIGHT, FILTERS}
-    kept = [node.name for node in model.graph.node if not flat & set(node.input)]
+    matrices = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    shrunk = matrices - {CTC_WEIGHT, FILTERS}
+    kept = [node.name for node in model.graph.node if not shrunk & set(node.input)]
     with _quiet():
         quantize_dynamic(
             model, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True,

@@ -20,7 +20,8 @@ from hyperconformer.text import Tokenizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
-FORMAT, LANGUAGE_MODEL_FORMAT, ONNX_FORMAT = "hyperconformer-2", "hyperconformer-lm-1", "hyperconformer-onnx-1"
+FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
+ONNX_FORMAT = "hyperconformer-onnx-1"
 KINDS = {
     FORMAT: "a recogniser",
     LANGUAGE_MODEL_FORMAT: "a language model",

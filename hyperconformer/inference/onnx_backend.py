@@ -303,8 +303,8 @@ def _ctc_head(model: "ModelProto", width: int, d_model: int) -> nn.Linear:
     shapes = {name: tuple(tensor.dims) for name, tensor in weights.items()}
     if shapes != {CTC_WEIGHT: (d_model, width), CTC_BIAS: (width,)}:
         raise InputError(f"'{ENCODER}' does not fit the config beside it: export it again")
-    head = nn.utils.skip_init(nn.Linear, d_model, width)
+    head = nn.Linear(d_model, width).requires_grad_(False)
     with torch.no_grad():
         head.weight.copy_(torch.tensor(numpy_helper.to_array(weights[CTC_WEIGHT])).t())
         head.bias.copy_(torch.tensor(numpy_helper.to_array(weights[CTC_BIAS])))
-    return head.requires_grad_(False)
+    return head

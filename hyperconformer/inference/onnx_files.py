@@ -64,7 +64,7 @@ class OnnxFolder:
         if not path.is_file():
             raise InputError(f"model '{self.folder}' has no {name}: it is not whole, export it again")
         if (size := path.stat().st_size) > MOST_BYTES:
-            raise InputError(f"'{path}' has {size} bytes, more than {MOST_BYTES}: no model of ours is so large")
+            raise InputError(f"'{path}' has {size} bytes, more than {MOST_BYTES}: it is none of our models")
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.sha256[name]:
             raise InputError(f"'{path}' is not the file that {CONFIG} describes: copy or export it again")
@@ -171,7 +171,7 @@ def parse(content: bytes, name: str) -> "ModelProto":
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.ModelProto.FromString(content)
+        model: ModelProto = onnx.ModelProto.FromString(content)
         if not model.graph.node:
             raise ValueError("it is no ONNX file")
         _check(model)
