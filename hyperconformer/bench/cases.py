@@ -12,10 +12,12 @@ from hyperconformer.mixers import MIXERS
 from hyperconformer.models.config import ModelConfig
 
 UPSTREAM = "upstream:"
+# Of `hear`: our recogniser by onnxruntime, and that with weights in eight bits.
+ONNX, INT8 = "onnx:", "int8:"
 # SpeechBrain's token mixers for the Conformer, and what they are called here.
 THEIR_MIXERS = {"hypermixing": "hypermixing", "RelPosMHAXL": "relative", "RoPEMHA": "attention"}
 
-Kind = Literal["mixer", "encoder", "step", "train", "decode"]
+Kind = Literal["mixer", "encoder", "hear", "step", "train", "decode"]
 Part = Literal["forward", "backward", "step", "search"]
 Status = Literal["ok", "fails", "too long", "refused"]
 
@@ -23,6 +25,7 @@ Status = Literal["ok", "fails", "too long", "refused"]
 PARTS: dict[Kind, tuple[Part, ...]] = {
     "mixer": ("forward", "backward"),
     "encoder": ("forward", "backward"),
+    "hear": ("forward",),
     "step": ("step",),
     "train": ("step",),
     "decode": ("search",),
@@ -97,9 +100,10 @@ class Case:
 
     Attributes
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode"}
     system : str
-        A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's.
+        A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's; of ``hear``
+        ``onnx:`` or ``int8:`` and a mixer's.
     part : {"forward", "backward", "step", "search"}
     seconds : float
         Length of every utterance; of ``train`` that of a batch, with its padding, at most.
@@ -120,6 +124,8 @@ class Case:
         What ``train`` trains.
     decoding : Decoding or None
         What ``decode`` decodes.
+    files : str
+        Of ``hear``: the folder with a folder of ONNX files for each system.
 
     Examples
     --------
@@ -143,6 +149,7 @@ class Case:
     sizes: Sizes = field(default_factory=Sizes)
     recipe: Recipe | None = None
     decoding: Decoding | None = None
+    files: str = ""
 
     @property
     def frames(self) -> int:
@@ -162,7 +169,12 @@ class Case:
     @property
     def mixer(self) -> str:
         """The mixer's name, ours or SpeechBrain's."""
-        return self.system.removeprefix(UPSTREAM)
+        return self.system.rpartition(":")[2]
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether onnxruntime is measured."""
+        return self.system.startswith((ONNX, INT8))
 
     @property
     def device_type(self) -> str:

@@ -17,6 +17,7 @@ SECTION = "## Speed and memory"
 TITLES: dict[Kind, str] = {
     "mixer": "### Mixer",
     "encoder": "### Encoder",
+    "hear": "### PyTorch and onnxruntime",
     "step": "### Training step",
     "train": "### Training",
     "decode": "### Decoding",
@@ -75,7 +76,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -100,7 +101,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode"}
     rows : sequence of Row
     against : str
         The reference system.

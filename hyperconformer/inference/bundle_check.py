@@ -17,7 +17,12 @@ from hyperconformer.inference.bundle_files import CONFIG, TOKENIZER, WEIGHTS, re
 from hyperconformer.text import Tokenizer
 
 FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
-KINDS = {FORMAT: "a recogniser", LANGUAGE_MODEL_FORMAT: "a language model"}
+ONNX_FORMAT = "hyperconformer-onnx-1"
+KINDS = {
+    FORMAT: "a recogniser",
+    LANGUAGE_MODEL_FORMAT: "a language model",
+    ONNX_FORMAT: "a recogniser's ONNX files",
+}
 
 SUMS = "sha256"
 KEYS = ("format", "sample_rate_hz", "model", SUMS)
