@@ -24,7 +24,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("large")
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["ONE TWO THREE FOUR FIVE"], scratch / "t.model", output_neurons=20)
-    return save_bundle(scratch / "model", ASR(ModelConfig(output_neurons=20)), tokenizer, metrics={}, card="# 8M\n")
+    return save_bundle(
+        scratch / "model", ASR(ModelConfig(output_neurons=20)), tokenizer, metrics={}, card="# 8M\n"
+    )
 
 
 def measured(bundle: Path, way: str, minutes: float, shared_data: Path) -> dict[str, float]:

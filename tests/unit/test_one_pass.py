@@ -80,9 +80,7 @@ def test_slices_say_what_the_whole_says(tokenizer: Tokenizer) -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(
-    gaps=st.lists(st.integers(0, 90), max_size=60), tail=st.integers(0, 90), longest=st.integers(8, 200)
-)
+@given(gaps=st.lists(st.integers(0, 90), max_size=60), tail=st.integers(0, 90), longest=st.integers(8, 200))
 def test_slices_keep_every_label(gaps: list[int], tail: int, longest: int) -> None:
     blank_t = np.array([flag for gap in gaps for flag in [*[True] * gap, False]] + [True] * tail, np.bool_)
     found = slices(blank_t, longest)
