@@ -1,7 +1,7 @@
 """Transcribe a recording that goes on for so many minutes, and print the peak memory of this process.
 
-``python -m tests.recipe.longform_memory MODEL segments|pass MINUTES FOLDER`` repeats the audio files of a folder,
-with half a second of silence after each.
+``python -m tests.recipe.longform_memory MODEL segments|pass MINUTES FOLDER`` repeats the opus files of a
+folder, with half a second of silence after each.
 """
 
 import argparse
@@ -95,9 +95,8 @@ def main() -> None:
         samples = np.concatenate(list(blocks))
         said = one_pass(samples, listener.hear, listener.model.ctc_head, listener.of_memories)
     count = sum(len(segment.words) for segment in said)
-    row = {
-        "way": asked.way, "minutes": asked.minutes, "before_mib": before, "peak_mib": peak_mib(), "words": count, "seconds": round(time.perf_counter() - start, 1),
-    }  # fmt: skip
+    row = {"way": asked.way, "minutes": asked.minutes, "before_mib": before, "peak_mib": peak_mib()}
+    row |= {"words": count, "seconds": round(time.perf_counter() - start, 1)}
     print(json.dumps(row))
 
 

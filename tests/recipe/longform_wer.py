@@ -1,7 +1,7 @@
 """Join the utterances of a split to long recordings, and print the WER of every way to hear them.
 
-``python -m tests.recipe.longform_wer MODEL DATA_FOLDER SPLIT --minutes 10`` joins in drawn order, with digital
-silence of drawn length between utterances (``--least_pause``, ``--most_pause``).
+``python -m tests.recipe.longform_wer MODEL DATA_FOLDER SPLIT --minutes 10`` joins in drawn order, with
+digital silence of drawn length between utterances (``--least_pause``, ``--most_pause``).
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_no_segment_is_too_long(vad: str) -> None:
     segments = list(speech_segments([samples.astype(np.float32)], options))
     assert len(segments) > 12
     assert all(segment.end - segment.start <= 7.0 for segment in segments)
-    assert all(left.start < right.start for left, right in zip(segments, segments[1:], strict=False))
+    assert all(left.start < right.start for left, right in pairwise(segments))
 
 
 def test_everything_is_covered_without_a_gate() -> None:
@@ -117,6 +118,16 @@ def test_words_come_from_where_they_are_farther_from_the_edge() -> None:
     assert [(word.text, word.confidence) for word in ours + theirs] == [
         ("A", 0.1), ("B", 0.1), ("C", 0.9), ("D", 0.9), ("E", 0.9),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("apart", [-0.1, 0.1])
+def test_a_word_at_the_middle_that_both_hear_differently_is_one(apart: float) -> None:
+    """By its times alone it would come from both pieces or from none."""
+    left = [Word("ONE", 8.5, 8.8, 1.0), Word("SEVEN", 8.8 + apart, 9.2 + apart, 1.0)]
+    right = [Word("ELEVEN", 8.8 - apart, 9.2 - apart, 1.0), Word("TWO", 9.4, 9.6, 1.0)]
+    ours, theirs = stitch(left, right, 8.0, 10.0)
+    assert len(ours + theirs) == 3
+    assert [(ours + theirs)[i].text for i in (0, -1)] == ["ONE", "TWO"]
 
 
 def test_words_at_the_seam_do_not_overlap() -> None:
