@@ -27,6 +27,7 @@ SMALL_BENCH = "--mixers identity --d_model 16 --heads 2 --batch_size 1 --repeats
 SMALLER = {
     "mixer": "--frames 9",
     "encoder": "--lengths 1 --layers 1",
+    "hear": "--lengths 1 --layers 1 --decoder_layers 1 --output_neurons 30",
     "step": "--seconds 1 --layers 1 --decoder_layers 1",
 }
 SMALL_SEARCH = (
