@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -55,7 +54,11 @@ COMMANDS = {
         export.add_import_arguments,
         "a SpeechBrain Conformer or HyperConformer to a model folder",
     ),
-    "export": (export.run, export.add_arguments, "a model folder to SpeechBrain's checkpoint"),
+    "export": (
+        export.run,
+        export.add_arguments,
+        "a model folder to ONNX, or to a folder for SpeechBrain",
+    ),
 }
 
 
@@ -68,7 +71,10 @@ class _Parser(argparse.ArgumentParser):
     def unknown(self, arguments: Sequence[str]) -> NoReturn:
         """Refuse arguments that are none, with a guess at what the first option was meant to be."""
         wrong = next((given.partition("=")[0] for given in arguments if given.startswith("--")), "")
-        close = difflib.get_close_matches(wrong, re.findall(r"--\w+", self.format_usage()), n=1)
+        known = [flag for action in self._actions for flag in action.option_strings]
+        close = difflib.get_close_matches(
+            wrong.replace("-", "_").replace("__", "--", 1), known, n=1, cutoff=0.7
+        )
         guess = f": did you mean {close[0]}?" if close else ""
         self.error(f"unrecognized arguments: {' '.join(arguments)}{guess}")
 

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconformer.decoding.confidence import UNCALIBRATED
+from hyperconformer.decoding.confidence import UNCALIBRATED, Calibration
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.decoding.searches import make_search
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.inference.bundle_files import CALIBRATION, backend_of
 from hyperconformer.inference.calibrating import load_calibrations
 from hyperconformer.inference.encoding import PRECISIONS, encode, set_precision
 from hyperconformer.inference.recogniser import Hear, Recogniser
+from hyperconformer.inference.search_flags import DECODES, HELPERS, check_heeded
 from hyperconformer.inference.search_models import open_models
 from hyperconformer.inference.trained import trained_options
 from hyperconformer.models.asr import ASR
@@ -37,17 +39,17 @@ class Choice:
         ``cpu``, ``cuda`` or ``cuda:1``.
     precision : {"fp32", "bf16", "fp16"}
         Of the encoder; fp16 needs a GPU.
-    backend : str
-        One of :data:`BACKENDS`.
+    backend : str or None
+        One of :data:`BACKENDS`; None: what the folder was written for.
     decode : str
         Search.
     options : dict
-        Options of :class:`~hyperconformer.decoding.options.SearchOptions`; of the others rescoring and joint
-        search begin with those that the model was tested with in its training.
+        Options of :class:`~hyperconformer.decoding.options.SearchOptions`. Those that are not given are, in
+        rescoring and joint search, what the model was tested with in its training.
     lm, ngram, hotwords : str or None
         Folder and files of what helps the search.
     calibration : str or None
-        File of confidences' calibration.
+        File of confidences' calibration; None: the one in the model folder, if it has one for this search.
 
     Examples
     --------
@@ -60,7 +62,7 @@ class Choice:
     folder: str
     device: str = "cpu"
     precision: str = "fp32"
-    backend: str = "torch"
+    backend: str | None = None
     decode: str = "greedy"
     options: dict[str, Any] = field(default_factory=dict)
     lm: str | None = None
@@ -68,8 +70,21 @@ class Choice:
     hotwords: str | None = None
     calibration: str | None = None
 
+    @property
+    def helpers(self) -> dict[str, str]:
+        """What helps the search, of what was given."""
+        return {name: getattr(self, name) for name in HELPERS if getattr(self, name) is not None}
+
+    def calibrated(self) -> Calibration:
+        """The calibration of the search's confidences."""
+        if self.calibration is not None:
+            return load_calibrations(Path(self.calibration), [self.decode])[self.decode]
+        own = Path(self.folder) / CALIBRATION
+        return load_calibrations(own).get(self.decode, UNCALIBRATED) if own.is_file() else UNCALIBRATED
+
     def search_options(self) -> SearchOptions:
         """All options of the search."""
+        check_heeded([self.decode], (*self.options, *self.helpers))
         try:
             trained = trained_options(Path(self.folder), self.decode, lm=self.lm is not None)
             return SearchOptions(**{**trained, **self.options})
@@ -100,20 +115,21 @@ def open_recogniser(choice: Choice) -> Recogniser:
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
-    for name, legal in (("backend", BACKENDS), ("precision", PRECISIONS)):
-        if getattr(choice, name) not in legal:
-            raise InputError(f"{name} must be one of {', '.join(legal)}, got {getattr(choice, name)!r}")
-    asr, tokenizer, hear = BACKENDS[choice.backend](choice)
-    helpers = {"lm": choice.lm, "ngram": choice.ngram, "hotwords": choice.hotwords}
+    backend = choice.backend or backend_of(choice.folder)
+    for name, given, legal in (
+        ("backend", backend, BACKENDS),
+        ("precision", choice.precision, PRECISIONS),
+        ("decode", choice.decode, DECODES),
+    ):
+        if given not in legal:
+            raise InputError(f"{name} must be one of {', '.join(legal)}, got {given!r}")
+    asr, tokenizer, hear = BACKENDS[backend](choice)
     try:
-        models = open_models(asr, tokenizer, **helpers)
+        models = open_models(asr, tokenizer, **choice.helpers)
         search = make_search(choice.decode, models, choice.search_options())
     except ValueError as error:
         raise InputError(str(error)) from error
-    calibration = UNCALIBRATED
-    if choice.calibration is not None:
-        calibration = load_calibrations(Path(choice.calibration), [choice.decode])[choice.decode]
-    return Recogniser(asr, hear, search, tokenizer, calibration)
+    return Recogniser(asr, hear, search, tokenizer, choice.calibrated())
 
 
 def _torch(choice: Choice) -> Opened:

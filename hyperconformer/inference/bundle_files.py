@@ -56,6 +56,28 @@ FILES = {
 _LIKE_A_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
+def backend_of(folder: str) -> str:
+    """Tell what a model folder was written for.
+
+    Parameters
+    ----------
+    folder : str
+
+    Returns
+    -------
+    str
+        "onnxruntime" or "torch".
+
+    Examples
+    --------
+    >>> backend_of("no/such/model")
+    'torch'
+    """
+    here = Path(folder)
+    onnx = (here / ONNX_ENCODER).is_file() and not (here / WEIGHTS).exists()
+    return "onnxruntime" if onnx else "torch"
+
+
 def fault(folder: Path, said: str) -> InputError:
     """Make the one line that refuses a bundle.
 
@@ -152,9 +174,8 @@ training wrote
         raise InputError(f"model '{folder}' is not a folder: {_remedy(str(folder))}")
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
         raise InputError(f"model '{folder}' is the folder of a run: its model is '{folder / 'model'}'")
-    if (folder / ONNX_ENCODER).is_file() and not (folder / WEIGHTS).exists():
-        said = "holds ONNX files: give it to `transcribe --backend onnxruntime`"
-        raise InputError(f"model '{folder}' {said}")
+    if backend_of(str(folder)) == "onnxruntime":
+        raise InputError(f"model '{folder}' holds ONNX files: only transcribe and check open these")
     sizes = {}
     for name, known in FILES.items():
         try:

@@ -32,15 +32,15 @@ def save_calibrations(path: Path, fitted: Mapping[str, Calibration]) -> None:
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def load_calibrations(path: Path, decodes: Sequence[str]) -> dict[str, Calibration]:
+def load_calibrations(path: Path, decodes: Sequence[str] | None = None) -> dict[str, Calibration]:
     """Read calibrations.
 
     Parameters
     ----------
     path : Path
         What :func:`save_calibrations` wrote.
-    decodes : sequence of str
-        Searches that need one.
+    decodes : sequence of str or None
+        Searches that need one; None: all that are there.
 
     Returns
     -------
@@ -68,6 +68,8 @@ def load_calibrations(path: Path, decodes: Sequence[str]) -> dict[str, Calibrati
         raise InputError(
             f"--calibration '{path}' cannot be read: give the {CALIBRATION} that --fit_calibration wrote"
         ) from error
+    if decodes is None:
+        return fitted
     for decode in decodes:
         if decode not in fitted:
             raise InputError(f"--calibration '{path}' was not fitted to --decode {decode}: fit it with that")

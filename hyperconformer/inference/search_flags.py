@@ -12,7 +12,7 @@ from hyperconformer.errors import InputError
 DECODES = tuple(HEEDED)
 OPTION_HELP = {
     "beam_size": "hypotheses kept; 10 to 66",
-    "nbest": "hypotheses written down for each utterance, at most beam_size; needs --output_dir",
+    "nbest": "hypotheses written down for each utterance, at most beam_size",
     "ctc_weight": "share of CTC beside attention, 0 to 1",
     "lm_weight": "of the Transformer language model --lm; 0.2 to 0.8",
     "ngram_weight": "of the n-gram model --ngram; 0.2 to 0.8",

@@ -1,8 +1,9 @@
 """Audio to text with a trained model."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 from hyperconformer.inference.backends import Choice, open_recogniser
 from hyperconformer.inference.clock import Clock
+from hyperconformer.inference.hub import resolve_model
 from hyperconformer.inference.longform import transcribe_stream
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.one_pass import check_one_pass, one_pass
@@ -24,6 +26,11 @@ from hyperconformer.inference.recogniser import Recogniser, Samples
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Segment, Transcript
+
+Audio = str | Path | BinaryIO | npt.NDArray[Any] | Tensor
+Found = tuple[int, Transcript | InputError]
+Progress = Callable[[float], None]
+"""Is told of seconds of audio that have been heard since it was told last."""
 
 WINDOW = 512
 """Files whose headers are read at once, to bring those of about the same length together."""
@@ -35,6 +42,7 @@ class Transcriber:
     Parameters
     ----------
     recogniser : Recogniser
+        As :meth:`load` makes it.
     word_times : bool
         Give words their times and confidences.
     longform : LongformOptions
@@ -66,7 +74,7 @@ training wrote
 
     @property
     def model(self) -> ASR:
-        """What searches ask."""
+        """The network; of onnxruntime what stands for it."""
         return self.recogniser.asr
 
     @property
@@ -80,24 +88,29 @@ training wrote
         folder: str | Path,
         device: str = "cpu",
         *,
+        precision: str = "fp32",
+        backend: str | None = None,
+        decode: str = "greedy",
+        options: Mapping[str, Any] | None = None,
+        lm: str | None = None,
+        ngram: str | None = None,
+        hotwords: str | None = None,
+        calibration: str | None = None,
         word_times: bool = False,
         longform: LongformOptions = DEFAULT,
         one_pass: bool = False,
-        **choice: Any,
     ) -> "Transcriber":
         """Open a model folder; nothing in it is ever run.
 
         Parameters
         ----------
         folder : str or Path
-            That training wrote, or for ``backend="onnxruntime"`` that ``hyperconformer export onnx`` wrote.
-        device : str
-            ``cpu``, ``cuda`` or ``cuda:1``.
+            That training or ``hyperconformer export onnx`` wrote, or ``hf://OWNER/NAME@REVISION``.
+        device, precision, backend, decode, options, lm, ngram, hotwords, calibration
+            As :class:`~hyperconformer.inference.backends.Choice` has them, for instance
+            ``decode="joint", options={"beam_size": 20}``.
         word_times, longform, one_pass
             As the class takes them.
-        **choice
-            What else :class:`~hyperconformer.inference.backends.Choice` takes, for instance
-            ``decode="joint", options={"beam_size": 20}``.
 
         Returns
         -------
@@ -108,20 +121,34 @@ training wrote
         InputError
             If something cannot be used.
         """
-        recogniser = open_recogniser(Choice(str(folder), device, **choice))
-        return cls(recogniser, word_times=word_times, longform=longform, one_pass=one_pass)
+        choice = Choice(
+            str(resolve_model(str(folder))),
+            device,
+            precision,
+            backend,
+            decode,
+            dict(options or {}),
+            lm,
+            ngram,
+            hotwords,
+            calibration,
+        )
+        return cls(open_recogniser(choice), word_times=word_times, longform=longform, one_pass=one_pass)
 
     def transcribe(
-        self, audio: str | Path | BinaryIO | npt.NDArray[Any], sample_rate_hz: int = SAMPLE_RATE
+        self, audio: Audio, sample_rate_hz: int | None = None, *, progress: Progress | None = None
     ) -> Transcript:
-        """Recognise one recording, of whatever length, at constant memory.
+        """Recognise one recording.
 
         Parameters
         ----------
-        audio : str, Path, binary file or ndarray
-            A file's path, an open file, or samples: mono, or of shape (samples, channels).
-        sample_rate_hz : int
+        audio : str, Path, binary file, ndarray or Tensor
+            A file's path, an open file, or samples: mono, or of shape (samples, channels). Of files that are
+            cut into segments only some are in memory, whatever their length.
+        sample_rate_hz : int or None
             Of samples; files tell their own.
+        progress : callable or None
+            Is told of the seconds of audio as they are heard.
 
         Returns
         -------
@@ -146,17 +173,39 @@ training wrote
         >>> transcriber.transcribe(np.zeros(8_000), sample_rate_hz=8_000).seconds
         1.0
         """
-        if isinstance(audio, np.ndarray):
-            return self._of_blocks(iter([as_house_audio(audio, sample_rate_hz)]), "the array")
-        with open_audio(audio) as recording:
-            return self._of_blocks(recording.blocks(), recording.name)
+        clock, tally = Clock(), _Tally(progress)
+        segments = tuple(self._segments(audio, sample_rate_hz, clock, tally))
+        return Transcript(tally.samples / SAMPLE_RATE, segments, clock.take())
 
-    def transcribe_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[int, Transcript | InputError]]:
+    def stream(self, audio: Audio, sample_rate_hz: int | None = None) -> Iterator[Segment]:
+        """Recognise one recording, and give the segments of a long one as they get done.
+
+        Parameters
+        ----------
+        audio, sample_rate_hz
+            As :meth:`transcribe` takes them.
+
+        Yields
+        ------
+        Segment
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, maybe only when it comes to that part of it.
+        """
+        return self._segments(audio, sample_rate_hz, Clock(), _Tally(None))
+
+    def transcribe_files(
+        self, paths: Iterable[str | Path], *, progress: Progress | None = None
+    ) -> Iterator[Found]:
         """Recognise many files, those of about the same length together, while the next ones are read.
 
         Parameters
         ----------
         paths : iterable of str or Path
+        progress : callable or None
+            Is told of the seconds of audio as they are heard.
 
         Yields
         ------
@@ -164,44 +213,38 @@ training wrote
             Which of the files; they come in another order within every :data:`WINDOW`.
         Transcript or InputError
             What was said, the same as :meth:`transcribe` gives, or why the file could not be read.
-
-        Examples
-        --------
-        >>> transcriber = Transcriber(None)
-        >>> [(file, error)] = transcriber.transcribe_files(["no/such.flac"])
-        >>> print(error)
-        audio file 'no/such.flac' does not exist: check the path
         """
         waiting, offset = iter(paths), 0
         while window := [str(path) for path in islice(waiting, WINDOW)]:
-            for file, found in self._of_window(window):
+            for file, found in self._of_window(window, progress):
                 yield offset + file, found
             offset += len(window)
 
-    def _of_window(self, paths: Sequence[str]) -> Iterator[tuple[int, Transcript | InputError]]:
+    def _of_window(self, paths: Sequence[str], progress: Progress | None) -> Iterator[Found]:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="header") as pool:
-            lengths = dict(enumerate(pool.map(_length, paths)))
-        faults = {file: length for file, length in lengths.items() if isinstance(length, InputError)}
-        yield from faults.items()
-        longest = self.longform.max_segment_seconds
-        short = {
-            file: length
-            for file, length in lengths.items()
-            if isinstance(length, float) and length <= longest
-        }
-        yield from self._of_short(paths, short)
-        for file in lengths.keys() - faults.keys() - short.keys():
+            lengths = list(pool.map(_length, paths))
+        short: dict[int, float] = {}
+        long: list[int] = []
+        for file, length in enumerate(lengths):
+            if isinstance(length, InputError):
+                yield file, length
+            elif length <= self.longform.max_segment_seconds:
+                short[file] = length
+            else:
+                long.append(file)
+        yield from self._of_short(paths, short, progress)
+        for file in long:
             try:
-                yield file, self.transcribe(paths[file])
+                yield file, self.transcribe(paths[file], progress=progress)
             except InputError as error:
                 yield file, error
 
     def _of_short(
-        self, paths: Sequence[str], seconds: Mapping[int, float]
-    ) -> Iterator[tuple[int, Transcript | InputError]]:
-        files = list(seconds)
+        self, paths: Sequence[str], seconds: Mapping[int, float], progress: Progress | None
+    ) -> Iterator[Found]:
+        files, clock, tally = list(seconds), Clock(), _Tally(progress)
         plan = plan_batches(list(seconds.values()), self.longform.batch_seconds)
-        batches, clock = read_batches([paths[file] for file in files], plan), Clock()
+        batches = read_batches([paths[file] for file in files], plan)
         while True:
             with clock("read"):
                 batch = next(batches, None)
@@ -210,48 +253,53 @@ training wrote
             for place, fault in batch.faults.items():
                 yield files[place], InputError(fault)
             rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
-            heard = self._recognise([samples[:length] for samples, length in rows], clock)
+            heard = self._recognise([tally(samples[:length]) for samples, length in rows], clock)
             took, whole = clock.take(), sum(batch.seconds)
-            for place, length, segment in zip(batch.files, batch.seconds, heard, strict=True):
+            for place, length, found in zip(batch.files, batch.seconds, heard, strict=True):
                 timings = {name: spent * length / whole for name, spent in took.items()}
                 try:
-                    said = _said(segment, f"audio file {paths[files[place]]!r}")
-                    yield files[place], Transcript(length, (said,), timings)
+                    segment = _or_raise(found, f"audio file {paths[files[place]]!r}")
+                    yield files[place], Transcript(length, (segment,), timings)
                 except InputError as error:
                     yield files[place], error
 
-    def _of_blocks(self, blocks: Iterator[Samples], name: str) -> Transcript:
+    def _segments(
+        self, audio: Audio, sample_rate_hz: int | None, clock: Clock, tally: "_Tally"
+    ) -> Iterator[Segment]:
+        if isinstance(audio, np.ndarray | Tensor):
+            if sample_rate_hz is None:
+                raise InputError("an array does not tell its sample rate: give sample_rate_hz")
+            samples = as_house_audio(np.asarray(audio), sample_rate_hz)
+            yield from self._of_blocks(iter([samples]), "the array", clock, tally)
+        else:
+            with open_audio(audio) as recording:
+                yield from self._of_blocks(recording.blocks(), recording.name, clock, tally)
+
+    def _of_blocks(
+        self, blocks: Iterator[Samples], name: str, clock: Clock, tally: "_Tally"
+    ) -> Iterator[Segment]:
         """A recording of whatever length."""
-        clock, head, longest = Clock(), list[Samples](), self.longform.max_segment_seconds * SAMPLE_RATE
+        head, longest = list[Samples](), self.longform.max_segment_seconds * SAMPLE_RATE
         with clock("read"):
             while sum(map(len, head)) <= longest and (block := next(blocks, None)) is not None:
                 head.append(block)
-        samples, heard = np.concatenate(head), 0
+        samples = np.concatenate(head)
         if len(samples) <= longest:
-            (found,) = self._recognise([samples], clock)
-            return Transcript(len(samples) / SAMPLE_RATE, (_said(found, name),), clock.take())
+            (found,) = self._recognise([tally(samples)], clock)
+            yield _or_raise(found, name)
+        elif self.one_pass:
+            yield from self._in_one_pass(tally(np.concatenate([samples, *blocks])), name, clock)
+        else:
 
-        if self.one_pass:
-            samples = np.concatenate([samples, *blocks])
-            segments = self._in_one_pass(samples, clock, name)
-            return Transcript(len(samples) / SAMPLE_RATE, segments, clock.take())
+            def recognise(batch: Sequence[Samples]) -> list[Segment]:
+                # Segments that overlap are joined by the times of their words.
+                return [_or_raise(found, name) for found in self._recognise(batch, clock, word_times=True)]
 
-        def counted() -> Iterator[Samples]:
-            nonlocal heard
-            for block in chain([samples], blocks):
-                heard += len(block)
-                yield block
+            for segment in transcribe_stream(map(tally, chain([samples], blocks)), recognise, self.longform):
+                yield segment if self.word_times else replace(segment, words=())
 
-        def recognise(batch: Sequence[Samples]) -> list[Segment]:
-            # Segments that overlap are joined by the times of their words.
-            return [_said(found, name) for found in self._recognise(batch, clock, word_times=True)]
-
-        segments = tuple(transcribe_stream(counted(), recognise, self.longform))
-        return Transcript(heard / SAMPLE_RATE, segments, clock.take())
-
-    def _in_one_pass(self, samples: Samples, clock: Clock, name: str) -> tuple[Segment, ...]:
+    def _in_one_pass(self, samples: Samples, name: str, clock: Clock) -> Iterator[Segment]:
         asr, recogniser = self.recogniser.asr, self.recogniser
-        check_one_pass(asr.config, len(samples) / SAMPLE_RATE)
 
         def hear(samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
             with clock("encode"):
@@ -261,10 +309,12 @@ training wrote
             return recogniser.of_memory(memories, word_times=self.word_times, clock=clock)
 
         try:
+            check_one_pass(asr.config, len(samples) / SAMPLE_RATE)
             with self._computing:
-                return tuple(one_pass(samples, hear, asr.ctc_head, recognise, self.longform))
+                found = list(one_pass(samples, hear, asr.ctc_head, recognise, self.longform))
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
+        yield from found
 
     def _recognise(
         self, batch: Sequence[Samples], clock: Clock, *, word_times: bool = False
@@ -275,7 +325,20 @@ training wrote
             return self.recogniser(batch, word_times=word_times or self.word_times, clock=clock)
 
 
-def _said(found: Segment | InputError, name: str) -> Segment:
+class _Tally:
+    """Counts samples that go by."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.samples, self._progress = 0, progress
+
+    def __call__(self, samples: Samples) -> Samples:
+        self.samples += len(samples)
+        if self._progress is not None:
+            self._progress(len(samples) / SAMPLE_RATE)
+        return samples
+
+
+def _or_raise(found: Segment | InputError, name: str) -> Segment:
     if isinstance(found, InputError):
         raise InputError(f"{name}: {found}")
     return found

@@ -1,14 +1,16 @@
 """``hyperconformer transcribe``: its arguments."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from hyperconformer.inference.bundle_files import backend_of, check_files
 from hyperconformer.inference.command import MODEL_HELP
 from hyperconformer.inference.hub import resolve_model
 from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
+from hyperconformer.inference.writers import WRITERS
 
-FORMATS = ("txt", "srt", "vtt", "tsv", "json")
-"""As writers.WRITERS."""
 BACKENDS = ("torch", "onnxruntime")
 
 
@@ -21,8 +23,8 @@ def _positive(text: str) -> int:
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--model",), {"required": True, "metavar": "DIR", "help": MODEL_HELP}),
     (("-o", "--output_dir"), {"metavar": "DIR", "help": "folder for the text; without it, it is printed"}),
-    (("-f", "--output_format"), {"choices": (*FORMATS, "all"), "metavar": "FORMAT",
-                                 "help": f"{', '.join(FORMATS)} or all (txt)"}),
+    (("-f", "--output_format"), {"choices": (*WRITERS, "all"), "metavar": "FORMAT",
+                                 "help": f"{', '.join(WRITERS)} or all (txt)"}),
     (("--word_timestamps",), {"action": "store_true",
                               "help": "in JSON, when each word was spoken and how sure it is"}),
     (("--jsonl",), {"action": "store_true", "help": "print a line of JSON for every file"}),
@@ -31,10 +33,9 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--decode",), {"choices": DECODES, "default": "greedy", "metavar": "SEARCH",
                      "help": f"{', '.join(DECODES)} (greedy, the fastest)"}),
     *(((flag,), settings) for flag, settings in HELPER_FLAGS),
-    (("--calibration",), {"metavar": "FILE",
-                          "help": "calibration.json of evaluate --fit_calibration, applied to confidences"}),
-    (("--backend",), {"choices": BACKENDS, "default": "torch",
-                      "help": "torch (default), or onnxruntime for what export onnx wrote"}),
+    (("--calibration",), {"metavar": "FILE", "help": "what evaluate --fit_calibration wrote, for confidences "
+                          "(that of the model folder, if it has one)"}),
+    (("--backend",), {"choices": BACKENDS, "help": "torch or onnxruntime (what the model folder is for)"}),
     (("--device",), {"default": "cpu", "help": "cpu (default) or cuda"}),
     (("--precision",), {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
                         "help": "of the encoder (fp32); fp16 needs a GPU"}),
@@ -52,6 +53,31 @@ LONGFORM: tuple[tuple[str, dict[str, Any]], ...] = (
                            "help": "heard twice where there is no pause to cut at (2)"}),
     ("--batch_seconds", {"type": float, "metavar": "S", "help": "audio that is heard at once (120)"}),
 )  # fmt: skip
+
+
+WHISPER = {
+    "--language": "a model here knows one language: leave it out",
+    "--task": "models here transcribe: leave it out",
+    "--fp16": "write --precision fp16 (on a GPU) or --precision bf16",
+    "--initial_prompt": "write --hotwords FILE, with phrases to expect, and --decode prefix or joint",
+    "--verbose": "write --noprogressbar for less",
+    "--condition_on_previous_text": "segments are heard on their own here: leave it out",
+    "--vad_filter": "write --vad energy, webrtc or none",
+}
+"""What people type who know Whisper, and what it is here."""
+
+
+class _Whisper(argparse.Action):
+    """Says what a flag of Whisper's is called here."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        parser.error(f"there is no {option_string}: {WHISPER[str(option_string)]}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +107,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, settings in LONGFORM:
         group.add_argument(flag, **settings)
     add_search_options(parser)
+    for flag in WHISPER:
+        parser.add_argument(flag, action=_Whisper, nargs="?", help=argparse.SUPPRESS, dest="_whisper")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,15 +133,15 @@ def run(arguments: argparse.Namespace) -> int:
     --------
     >>> parser = argparse.ArgumentParser()
     >>> add_arguments(parser)
-    >>> run(parser.parse_args(["a.wav", "--model", "model", "-f", "all"]))
+    >>> run(parser.parse_args(["a.wav", "--model", "no/such/model"]))
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: --output_format all writes several files: give --output_dir a folder ...
+    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
-    from hyperconformer.transcribe.settings import Settings  # torch is slow to import
-
     arguments.model = str(resolve_model(arguments.model))
-    settings = Settings.of(arguments)
+    if backend_of(arguments.model) == "torch":
+        check_files(Path(arguments.model))
     from hyperconformer.transcribe.run import transcribe
+    from hyperconformer.transcribe.settings import Settings
 
-    return transcribe(settings)
+    return transcribe(Settings.of(arguments))

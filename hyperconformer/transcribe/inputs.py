@@ -49,14 +49,10 @@ def find_inputs(given: Sequence[str]) -> tuple[list[Input], list[InputError]]:
     -------
     list of Input
         In the order given, files of a folder sorted; each once. A file of a folder keeps its place in it. The
-        name of the audio file stays whole where two differ only in their endings.
+        name of the audio file stays whole where two differ only in their endings, and of files of one name
+        that lie in different places the place is kept.
     list of InputError
         Of folders that hold no audio.
-
-    Raises
-    ------
-    InputError
-        If two files would get the same name.
 
     Examples
     --------
@@ -76,18 +72,19 @@ def find_inputs(given: Sequence[str]) -> tuple[list[Input], list[InputError]]:
                 found.setdefault(path if path == STANDARD_INPUT else os.path.abspath(path), (path, place))
         except InputError as error:
             faults.append(error)
-    plain = Counter(place.with_suffix("") for _, place in found.values())
-    inputs: dict[str, Input] = {}
-    for path, place in found.values():
-        alone = plain[place.with_suffix("")] == 1
-        one = Input(path, str(place.with_suffix("") if alone else place))
-        if one.stem in inputs:
-            raise InputError(
-                f"{inputs[one.stem].path!r} and {path!r} would be written to the same file '{one.stem}': "
-                "give the folder that holds both, or transcribe them one after the other"
-            )
-        inputs[one.stem] = one
-    return list(inputs.values()), faults
+    twice = {stem for stem, count in Counter(place for _, place in found.values()).items() if count > 1}
+    places = [(path, _below(path) if place in twice else place) for path, place in found.values()]
+    plain = Counter(place.with_suffix("") for _, place in places)
+    inputs = [
+        Input(path, str(place.with_suffix("") if plain[place.with_suffix("")] == 1 else place))
+        for path, place in places
+    ]
+    return inputs, faults
+
+
+def _below(path: str) -> PurePath:
+    """All of a path that can lie below a folder."""
+    return PurePath(*(part for part in PurePath(os.path.abspath(path)).parts[1:]))
 
 
 def _expand(given: str) -> Iterator[tuple[str, PurePath]]:

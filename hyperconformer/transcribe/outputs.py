@@ -3,19 +3,20 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from hyperconformer.errors import InputError, one_line
+from hyperconformer.inference.bundle_files import METRICS, TOKENIZER, WEIGHTS
+from hyperconformer.inference.onnx_files import FILES as ONNX_FILES
 from hyperconformer.inference.writers import WRITERS, Spell, as_json, write_transcript
 from hyperconformer.transcribe.inputs import STANDARD_INPUT, Input
 from hyperconformer.transcribe.settings import Settings
 from hyperconformer.types import Transcript
 
-MADE_BY = ".transcribe.json"
-"""What the files of an output folder were made by."""
-_WEIGHTS = ("config.json", "model.safetensors", "encoder.onnx")
+RECORD = ".transcribe.jsonl"
+"""In an output folder: a line for every file that was written, with a sum of all that it depends on."""
 
 
 class Outputs:
@@ -24,118 +25,145 @@ class Outputs:
     Parameters
     ----------
     settings : Settings
-    model : Path
-        Its folder.
     several : bool
         Text that is printed says which file it is of.
 
     Raises
     ------
     InputError
-        If the folder cannot be written, or holds transcripts that were made otherwise.
+        If the folder cannot be written.
 
     Examples
     --------
-    >>> Outputs(Settings(("a.wav",), "model"), Path("model"), several=False).put(
-    ...     Input("a.wav", "a"), Transcript(1.0, ()))
+    >>> outputs = Outputs(Settings(("a.wav",), "model"), several=False)
+    >>> outputs.show(Input("a.wav", "a"), Transcript(1.0, ()))
     <BLANKLINE>
     """
 
-    def __init__(self, settings: Settings, model: Path, *, several: bool) -> None:
+    def __init__(self, settings: Settings, *, several: bool) -> None:
         self.settings, self.several = settings, several
         self.folder = None if settings.output_dir is None else Path(settings.output_dir)
+        self._made_by: dict[str, str] = {}
+        self._there: dict[str, str] = {}
         if self.folder is not None:
-            self._claim(self.folder, made_by(settings, model))
+            self._made_by = {name: made_by(settings, name) for name in settings.formats}
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._there = dict(_read(self.folder / RECORD))
+                with (self.folder / RECORD).open("a", encoding="utf-8"):
+                    pass
+            except OSError as error:
+                reason = one_line(OSError(error.strerror or error), 200)
+                raise InputError(
+                    f"--output_dir '{self.folder}' cannot be used ({reason}): choose another"
+                ) from error
 
     def done(self, one: Input) -> bool:
-        """Whether every file of a recording is there and younger than the recording."""
+        """Whether every file of a recording is there, made the same way and younger than the recording."""
         if self.folder is None or self.settings.overwrite or one.path == STANDARD_INPUT:
             return False
         try:
             heard = os.stat(one.path).st_mtime
-            return all(os.stat(path).st_mtime >= heard for path in self._files(one, self.folder))
+            return all(
+                self._there.get(name) == self._made_by[form] and os.stat(self.folder / name).st_mtime >= heard
+                for form, name in self._names(one)
+            )
         except OSError:
             return False
 
-    def put(self, one: Input, found: Transcript | InputError, spell: Spell | None = None) -> None:
-        """Write and print what came of a recording; a complaint only as a line of JSON."""
-        if self.folder is not None and isinstance(found, Transcript):
-            write_transcript(self.folder, one.stem, found, self.settings.formats, spell)
+    def check_foreign(self, inputs: Sequence[Input]) -> None:
+        """Refuse to write over files that this command did not write."""
+        if self.folder is None or self.settings.overwrite:
+            return
+        for one in inputs:
+            for _, name in self._names(one):
+                if name not in self._there and os.path.exists(self.folder / name):
+                    raise InputError(
+                        f"'{self.folder / name}' was not written by this command: --overwrite it, or choose "
+                        "another --output_dir"
+                    )
+
+    def write(self, one: Input, found: Transcript | InputError, spell: Spell | None = None) -> None:
+        """Leave what was said in files; as soon as it is known, so that a second run finds it."""
+        if self.folder is None or isinstance(found, InputError):
+            return
+        # Should this end in between, the file is known to be ours, and not to be done.
+        self._note(self.folder, one, dict.fromkeys(self._made_by, ""))
+        write_transcript(self.folder, one.stem, found, self.settings.formats, spell)
+        self._note(self.folder, one, self._made_by)
+
+    def _note(self, folder: Path, one: Input, made_by: Mapping[str, str]) -> None:
+        rows = [{"file": name, "made_by": made_by[form]} for form, name in self._names(one)]
+        with (folder / RECORD).open("a", encoding="utf-8") as record:
+            record.write("".join(json.dumps(row) + "\n" for row in rows))
+
+    def show(self, one: Input, found: Transcript | InputError, spell: Spell | None = None) -> None:
+        """Print what was said, or a line of JSON also for what was not."""
         if self.settings.jsonl:
             row = {"error": str(found)} if isinstance(found, InputError) else as_json(found, spell)
             print(json.dumps({"file": one.path} | row, ensure_ascii=False), flush=True)
         elif self.folder is None and isinstance(found, Transcript):
-            self._print(one, found, spell)
+            (form,) = self.settings.formats
+            if form != "txt":
+                print(WRITERS[form](found, spell), end="", flush=True)
+            else:
+                print(f"{one.path}: {found.text}" if self.several else found.text, flush=True)
 
-    def _print(self, one: Input, found: Transcript, spell: Spell | None) -> None:
-        (form,) = self.settings.formats
-        text = WRITERS[form](found, spell)
-        if form != "txt":
-            print(f"{one.path}:\n{text}" if self.several else text, end="", flush=True)
-        else:
-            print(f"{one.path}: {found.text}" if self.several else found.text, flush=True)
+    def _names(self, one: Input) -> list[tuple[str, str]]:
+        return [(form, f"{one.stem}.{form}") for form in self.settings.formats]
 
-    def _files(self, one: Input, folder: Path) -> list[Path]:
-        return [folder / f"{one.stem}.{name}" for name in self.settings.formats]
 
-    def _claim(self, folder: Path, made: dict[str, Any]) -> None:
-        """Make the folder, and write into it what its transcripts are made by."""
+def _read(record: Path) -> Iterator[tuple[str, str]]:
+    """Files and what they were made by; a line that was cut short by a crash says nothing."""
+    if not record.exists():
+        return
+    for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / MADE_BY
-            if path.exists() and not self.settings.overwrite:
-                _check_same(folder, json.loads(path.read_text(encoding="utf-8")), made)
-            path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"--output_dir '{folder}' cannot be used ({one_line(error, 200)}): choose another"
-            ) from error
+            row = json.loads(line)
+            yield str(row["file"]), str(row["made_by"])
+        except (ValueError, KeyError, TypeError):
+            continue
 
 
-def made_by(settings: Settings, model: Path) -> dict[str, Any]:
-    """All that the text of a recording depends on.
+def made_by(settings: Settings, form: str) -> str:
+    """Sum up all that the text of a recording depends on.
 
     Parameters
     ----------
     settings : Settings
-    model : Path
-        Its folder.
+    form : str
+        Format of the file.
 
     Returns
     -------
-    dict
-        Of plain values, fit for JSON.
+    str
+        A SHA-256 sum: of the model, of what helps the search, and of the options.
 
     Examples
     --------
-    >>> made_by(Settings(("a.wav",), "model"), Path("no/such/model"))["decode"]
-    'greedy'
+    >>> one, other = (Settings(("a.wav",), "model", decode=decode) for decode in ("greedy", "prefix"))
+    >>> made_by(one, "txt") == made_by(other, "txt")
+    False
     """
-    sums = hashlib.sha256()
-    for name in _WEIGHTS:
-        path = model / name
-        if path.is_file():
-            with path.open("rb") as file:
-                sums.update(hashlib.file_digest(file, "sha256").digest())
-    names = ("decode", "word_timestamps", "precision", "backend", "calibration", "one_pass")
+    names = ("decode", "precision", "backend", "one_pass", *(["word_timestamps"] if form == "json" else []))
     longform = {name: value for name, value in asdict(settings.longform).items() if name != "batch_seconds"}
-    return {
-        "model": sums.hexdigest(),
+    model = Path(settings.model)
+    files = [model / name for name in (WEIGHTS, TOKENIZER, METRICS, *ONNX_FILES)]
+    for helper in (*settings.helpers.values(), settings.calibration):
+        if helper is not None:
+            path = Path(helper)
+            files += [path / WEIGHTS, path / TOKENIZER] if path.is_dir() else [path]
+    said = {
         **{name: getattr(settings, name) for name in names},
-        **settings.helpers,
         **settings.given,
         **longform,
+        "files": [_sum(path) for path in files],
     }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _check_same(folder: Path, there: Any, here: dict[str, Any]) -> None:
-    before = there if isinstance(there, dict) else {}
-    for name in here.keys() | before.keys():
-        if before.get(name) != here.get(name):
-            which = (
-                "another model" if name == "model" else f"{name} {before.get(name)}, and not {here.get(name)}"
-            )
-            raise InputError(
-                f"--output_dir '{folder}' holds transcripts made with {which}: choose another folder, or "
-                "--overwrite them"
-            )
+def _sum(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

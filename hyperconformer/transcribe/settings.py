@@ -1,11 +1,13 @@
 """What ``hyperconformer transcribe`` was asked to do, checked before anything large is opened."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle_files import backend_of
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.search_flags import HELPERS, check_heeded, check_helpers, given_options
 from hyperconformer.inference.trained import weighted
@@ -35,7 +37,8 @@ class Settings:
     given : mapping of str to value
         Search options that were given.
     lm, ngram, hotwords, calibration : str or None
-    backend, device, precision : str
+    backend : str or None
+    device, precision : str
     threads : int or None
     longform : LongformOptions
     one_pass : bool
@@ -67,7 +70,7 @@ class Settings:
     ngram: str | None = None
     hotwords: str | None = None
     calibration: str | None = None
-    backend: str = "torch"
+    backend: str | None = None
     device: str = "cpu"
     precision: str = "fp32"
     threads: int | None = None
@@ -79,13 +82,11 @@ class Settings:
         check_heeded([self.decode], (*self.given, *self.helpers))
         check_helpers(self.helpers, weighted(self.model, [self.decode], self.given, lm=self.lm is not None))
         self._check_output()
-        if self.calibration and not self.word_timestamps:
-            raise InputError("confidences are written with --word_timestamps: give that too")
         if self.precision == "fp16" and self.device == "cpu":
             raise InputError("fp16 needs a GPU: use --precision bf16, or --device cuda")
         for flag, only in (("device", "cpu"), ("precision", "fp32")):
-            if self.backend == "onnxruntime" and getattr(self, flag) != only:
-                raise InputError(f"--{flag} is PyTorch's: leave it out with --backend onnxruntime")
+            if getattr(self, flag) != only and (self.backend or backend_of(self.model)) == "onnxruntime":
+                raise InputError(f"--{flag} is PyTorch's: leave it out for onnxruntime")
 
     def _check_output(self) -> None:
         if self.output_dir is None:
@@ -97,10 +98,18 @@ class Settings:
                 raise InputError("--jsonl and --output_format both go to standard output: give --output_dir")
             if self.overwrite:
                 raise InputError("--overwrite is about files: give --output_dir the folder of them")
+        elif os.path.splitext(self.output_dir)[1][1:] in WRITERS and not os.path.isdir(self.output_dir):
+            raise InputError(
+                f"--output_dir {self.output_dir!r} is a folder, whose files are called as the audio: name one"
+            )
         shown = self.jsonl or "json" in self.formats
-        for asked, flag in ((self.word_timestamps, "word_timestamps"), ("nbest" in self.given, "nbest")):
-            if asked and not shown:
-                raise InputError(f"--{flag} shows in JSON only: give --output_format json or --jsonl")
+        cut = any(name in TIMED for name in self.formats)
+        if self.word_timestamps and not (shown or cut):
+            raise InputError("--word_timestamps shows in JSON: give --output_format json or --jsonl")
+        if "nbest" in self.given and not shown:
+            raise InputError("--nbest shows in JSON: give --output_format json or --jsonl")
+        if self.calibration and not (self.word_timestamps and shown):
+            raise InputError("confidences show in JSON with --word_timestamps: give these too")
 
     @property
     def helpers(self) -> dict[str, str]:

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from hyperconformer.cli import main
 from hyperconformer.decoding.options import HEEDED
@@ -23,6 +25,8 @@ from hyperconformer.inference.transcriber import Transcriber
 from hyperconformer.inference.writers import WRITERS
 from hyperconformer.transcribe import command
 from hyperconformer.transcribe.inputs import find_inputs
+from hyperconformer.transcribe.outputs import Outputs
+from hyperconformer.transcribe.run import transcribe as run
 from hyperconformer.transcribe.settings import Settings
 from tests.broken_audio import make_broken_files
 
@@ -44,7 +48,6 @@ def transcribe(bundle: Path, *arguments: object) -> int:
 
 
 def test_names_are_those_of_the_tables() -> None:
-    assert tuple(WRITERS) == command.FORMATS
     assert tuple(BACKENDS) == command.BACKENDS
 
 
@@ -54,8 +57,9 @@ def test_names_are_those_of_the_tables() -> None:
         ({"output_format": "all"}, "give --output_dir"),
         ({"output_format": "txt", "jsonl": True}, "both go to standard output"),
         ({"overwrite": True}, "--overwrite is about files"),
-        ({"word_timestamps": True}, "--word_timestamps shows in JSON only"),
-        ({"decode": "joint", "given": {"nbest": 2}}, "--nbest shows in JSON only"),
+        ({"word_timestamps": True}, "--word_timestamps shows in JSON"),
+        ({"decode": "joint", "given": {"nbest": 2}}, "--nbest shows in JSON"),
+        ({"output_dir": "talk.srt"}, "is a folder, whose files are called as the audio"),
         ({"given": {"beam_size": 3}}, "--beam_size does nothing in greedy search"),
         ({"decode": "joint", "lm": "lm"}, "--lm says nothing without --lm_weight"),
         ({"decode": "joint", "given": {"lm_weight": 0.3}}, "--lm_weight needs --lm"),
@@ -87,9 +91,10 @@ def test_files_of_a_folder_keep_their_places(speech: Path) -> None:
     assert stems == ["a.flac", "a.wav", "b", "below/e", "c", "d"]
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="would be written to the same file 'a.wav'"):
-        find_inputs([str(tmp_path / "x" / "a.wav"), str(tmp_path / "y" / "a.wav")])
+def test_two_files_of_one_name_keep_their_places(tmp_path: Path) -> None:
+    inputs, _ = find_inputs([str(tmp_path / "x" / "a.wav"), "b.wav", str(tmp_path / "y" / "a.wav")])
+    here = str(tmp_path)[1:]
+    assert [one.stem for one in inputs] == [f"{here}/x/a", "b", f"{here}/y/a"]
 
 
 def test_an_empty_folder_does_not_end_the_rest(
@@ -149,12 +154,75 @@ def test_every_format_is_written_and_a_second_run_skips_it(
     assert "done before" not in capsys.readouterr().err
 
 
-def test_other_settings_do_not_mix_in_one_folder(tiny_bundle: Path, speech: Path, tmp_path, capsys) -> None:
+def test_only_what_was_made_the_same_way_is_skipped(
+    tiny_bundle: Path, speech: Path, tmp_path, capsys
+) -> None:
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("ONE TWO")
     given = (speech / "a.wav", "-o", tmp_path / "out")
-    assert transcribe(tiny_bundle, *given) == 0
-    assert transcribe(tiny_bundle, *given, "--decode", "prefix") == 2
-    assert "made with decode greedy, and not prefix" in capsys.readouterr().err
-    assert transcribe(tiny_bundle, *given, "--decode", "prefix", "--overwrite") == 0
+    helped = (*given, "--decode", "prefix", "--hotwords", phrases, "--hotword_bonus", 2)
+
+    def skipped(*arguments: object) -> bool:
+        assert transcribe(tiny_bundle, *arguments) == 0
+        return "1 file done before" in capsys.readouterr().err
+
+    assert not skipped(*given) and skipped(*given)
+    assert not skipped(*given, "-f", "json", "--word_timestamps") and skipped(*given)
+    assert not skipped(*helped) and skipped(*helped)
+    phrases.write_text("SIX")
+    assert not skipped(*helped) and not skipped(*given)
+
+
+def test_what_others_wrote_is_not_written_over(tiny_bundle: Path, speech: Path, tmp_path, capsys) -> None:
+    (tmp_path / "a.txt").write_text("mine")
+    given = (speech / "a.wav", "-o", tmp_path)
+    assert transcribe(tiny_bundle, *given) == 2
+    assert "a.txt' was not written by this command" in capsys.readouterr().err
+    assert (tmp_path / "a.txt").read_text() == "mine"
+    assert transcribe(tiny_bundle, *given, "--overwrite") == 0
+
+
+def test_files_are_written_before_earlier_ones_are_done(tiny_bundle: Path, speech: Path, tmp_path) -> None:
+    soundfile.write(speech / "long.wav", np.random.default_rng(0).normal(0, 0.1, 40 * 16_000), 16_000)
+    settings = Settings((str(speech / "long.wav"), str(speech)), str(tiny_bundle), str(tmp_path / "out"))
+    seen = []
+    real = Outputs.write
+
+    def write(self, one, found, spell=None) -> None:
+        real(self, one, found, spell)
+        seen.append(one.stem)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Outputs, "write", write)
+        assert run(settings) == 0
+    assert seen[-1] == "long" and len(seen) == 6
+
+
+def test_several_files_cannot_share_one_output_as_subtitles(tiny_bundle: Path, speech: Path, capsys) -> None:
+    assert transcribe(tiny_bundle, speech, "-f", "srt") == 2
+    assert "cannot share one output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", list(command.WHISPER))
+def test_flags_of_whisper_are_explained(flag: str, tiny_bundle: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        transcribe(tiny_bundle, "a.wav", flag, "en")
+    assert f"there is no {flag}: " in capsys.readouterr().err
+
+
+def test_a_long_recording_streams_its_segments(tiny_bundle: Path) -> None:
+    burst = np.random.default_rng(0).normal(0, 0.1, 6 * 16_000)
+    samples = np.concatenate([np.append(burst, np.zeros(16_000))] * 5).astype(np.float32)
+    options = LongformOptions(max_segment_seconds=8.0, batch_seconds=8.0)
+    transcriber = Transcriber.load(tiny_bundle, longform=options)
+    told: list[float] = []
+    whole = transcriber.transcribe(samples, 16_000, progress=told.append)
+    assert sum(told) == whole.seconds == 35.0
+    segments = list(transcriber.stream(samples, 16_000))
+    assert segments == list(whole.segments) and not any(segment.words for segment in segments)
+    assert len(segments) > 1 and all(one.end <= other.start for one, other in pairwise(segments))
+    at_once = Transcriber.load(tiny_bundle, longform=options, one_pass=True)
+    assert at_once.transcribe(samples, 16_000).seconds == 35.0
 
 
 def test_lines_of_json_hold_text_words_and_faults(tiny_bundle: Path, speech: Path, capsys) -> None:
@@ -176,12 +244,13 @@ def test_standard_input_is_heard(tiny_bundle: Path, speech: Path, monkeypatch, c
     expected = Transcriber.load(tiny_bundle).transcribe(speech / "b.flac").text
     for given in ((), ("-f", "tsv")):
         content = io.BytesIO((speech / "b.flac").read_bytes())
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content, isatty=lambda: False))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content))
         assert transcribe(tiny_bundle, "-", *given) == 0
         assert expected in capsys.readouterr().out
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    assert transcribe(tiny_bundle, "-") == 2
-    assert "standard input is a terminal" in capsys.readouterr().err
+    with open("/dev/null", "rb") as nothing:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=nothing))
+        assert transcribe(tiny_bundle, "-") == 1
+    assert "a terminal or a device" in capsys.readouterr().err
 
 
 def test_arrays_and_open_files_are_heard_as_their_files(tiny_bundle: Path, speech: Path) -> None:
@@ -191,6 +260,9 @@ def test_arrays_and_open_files_are_heard_as_their_files(tiny_bundle: Path, speec
     with (speech / "a.wav").open("rb") as file:
         assert transcriber.transcribe(file).text == expected.text
     assert transcriber.transcribe(samples, rate_hz).text == expected.text
+    assert transcriber.transcribe(torch.from_numpy(samples), rate_hz).text == expected.text
+    with pytest.raises(InputError, match="does not tell its sample rate"):
+        transcriber.transcribe(samples)
     stereo = transcriber.transcribe(np.stack((samples, samples), axis=1), rate_hz)
     assert stereo.text == expected.text and stereo.seconds == expected.seconds
 
