@@ -3,10 +3,12 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.nn.masks import padding_mask
+from hyperconformer.nn.pieces import PIECE_VALUES, better_whole
 
 # Ten times the base-10 logarithm of a power is decibels; these two bound its range.
 MIN_POWER = 1e-10
@@ -154,11 +156,7 @@ class LogMel(nn.Module):
         tensor([[[-100., -100., -100., -100.]]])
         """
         assert samples_bs.ndim == 2, f"expected (B, samples), got {tuple(samples_bs.shape)}"
-        dtype = torch.float64 if samples_bs.dtype == torch.float64 else torch.float32
-        own_bs = samples_bs.to(dtype).masked_fill(padding_mask(lengths, samples_bs.shape[1]), 0.0)
-        with torch.autocast(samples_bs.device.type, enabled=False):
-            mel_bfm = self._power(own_bs) @ self.filters.to(dtype)
-        decibels_bfm = 10.0 * mel_bfm.clamp(min=MIN_POWER).log10()
+        decibels_bfm = self._decibels(samples_bs, lengths)
         frames_b = lengths // self.hop_samples + 1
         padding_bf1 = padding_mask(frames_b, decibels_bfm.shape[1]).unsqueeze(2)
         # A window centred beyond the last frame may still reach back into the utterance.
@@ -166,15 +164,40 @@ class LogMel(nn.Module):
         features_bfm = torch.maximum(decibels_bfm, loudest_b11 - DYNAMIC_RANGE_DB)
         return features_bfm.masked_fill(padding_bf1, 0.0), frames_b
 
-    def _power(self, samples_bs: Tensor) -> Tensor:
-        """Power spectrum: (B, samples) -> (B, F, n_fft / 2 + 1)."""
+    def _decibels(self, samples_bs: Tensor, lengths: Tensor) -> Tensor:
+        """(B, S) -> (B, F, n_mels); long recordings some frames at a time, as spectra are large."""
+        batch, frames = samples_bs.shape[0], samples_bs.shape[1] // self.hop_samples + 1
+        span = max(1, PIECE_VALUES // (max(1, batch) * self.filters.shape[0]))
+        if better_whole(samples_bs) or frames <= span:
+            return self._mel(samples_bs, lengths, center=True)
+        starts = range(0, frames, span)
+        return torch.cat([self._piece(samples_bs, lengths, s, min(s + span, frames)) for s in starts], dim=1)
+
+    def _piece(self, samples_bs: Tensor, lengths: Tensor, start: int, stop: int) -> Tensor:
+        """Frames ``start`` to ``stop``, from the samples that their windows reach."""
+        first = start * self.hop_samples - self.n_fft // 2
+        after = (stop - 1) * self.hop_samples + self.n_fft // 2
+        beyond = max(0, -first), max(0, after - samples_bs.shape[1])
+        own_bs = F.pad(samples_bs[:, max(0, first) : after], beyond)
+        return self._mel(own_bs, lengths - first, center=False)
+
+    def _mel(self, samples_bs: Tensor, lengths: Tensor, *, center: bool) -> Tensor:
+        """Decibels before the dynamic range is limited: (B, S) -> (B, F, n_mels)."""
+        dtype = torch.float64 if samples_bs.dtype == torch.float64 else torch.float32
+        own_bs = samples_bs.to(dtype).masked_fill(padding_mask(lengths, samples_bs.shape[1]), 0.0)
+        with torch.autocast(samples_bs.device.type, enabled=False):
+            mel_bfm = self._power(own_bs, center) @ self.filters.to(dtype)
+        return 10.0 * mel_bfm.clamp(min=MIN_POWER).log10()
+
+    def _power(self, samples_bs: Tensor, center: bool) -> Tensor:
+        """Power spectrum: (B, samples) -> (B, F, n_fft / 2 + 1); if centred, zeros lie around."""
         spectrum_bnf = torch.stft(
             samples_bs,
             n_fft=self.n_fft,
             hop_length=self.hop_samples,
             win_length=self.window.shape[0],
             window=self.window.to(samples_bs.dtype),
-            center=True,
+            center=center,
             pad_mode="constant",
             return_complex=True,
         )
