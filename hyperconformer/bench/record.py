@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from hyperconformer.bench.cases import Case, Kind
-from hyperconformer.bench.report import COLUMNS, Row
+from hyperconformer.bench.columns import COLUMNS
+from hyperconformer.bench.report import Row
 from hyperconformer.provenance import commit, processor
 
 SECTION = "## Speed and memory"
@@ -20,6 +21,7 @@ TITLES: dict[Kind, str] = {
     "step": "### Training step",
     "train": "### Training",
     "decode": "### Decoding",
+    "transcribe": "### Transcription",
 }
 
 
@@ -75,7 +77,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "step", "train", "decode", "transcribe"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -100,7 +102,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "step", "train", "decode", "transcribe"}
     rows : sequence of Row
     against : str
         The reference system.
