@@ -13,10 +13,12 @@ from hyperconformer.mixers import MIXERS
 from hyperconformer.models.config import ModelConfig
 
 UPSTREAM = "upstream:"
+# Of `hear`: our recogniser by onnxruntime, and that with weights in eight bits.
+ONNX, INT8 = "onnx:", "int8:"
 # SpeechBrain's token mixers for the Conformer, and what they are called here.
 THEIR_MIXERS = {"hypermixing": "hypermixing", "RelPosMHAXL": "relative", "RoPEMHA": "attention"}
 
-Kind = Literal["mixer", "encoder", "step", "train", "decode", "transcribe"]
+Kind = Literal["mixer", "encoder", "hear", "step", "train", "decode", "transcribe"]
 Part = Literal["forward", "backward", "step", "search", "files", "long", "start"]
 Status = Literal["ok", "fails", "too long", "refused"]
 
@@ -25,6 +27,7 @@ Status = Literal["ok", "fails", "too long", "refused"]
 PARTS: dict[Kind, tuple[Part, ...]] = {
     "mixer": ("forward", "backward"),
     "encoder": ("forward", "backward"),
+    "hear": ("forward",),
     "step": ("step",),
     "train": ("step",),
     "decode": ("search",),
@@ -100,10 +103,10 @@ class Case:
 
     Attributes
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode", "transcribe"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
     system : str
-        A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's. Of
-        ``transcribe`` what is done, by onnxruntime if that is said.
+        A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's; of ``hear``
+        ``onnx:`` or ``int8:`` and a mixer's. Of ``transcribe`` what is done, and by what.
     part : {"forward", "backward", "step", "search", "files", "long", "start"}
     seconds : float
         Length of every utterance; of ``train`` that of a batch, with its padding, at most; of ``transcribe``
@@ -127,6 +130,8 @@ class Case:
         What ``decode`` decodes.
     transcribing : Transcribing or None
         What ``transcribe`` transcribes.
+    files : str
+        Of ``hear``: the folder with a folder of ONNX files for each system.
 
     Examples
     --------
@@ -151,6 +156,7 @@ class Case:
     recipe: Recipe | None = None
     decoding: Decoding | None = None
     transcribing: Transcribing | None = None
+    files: str = ""
 
     @property
     def frames(self) -> int:
@@ -170,7 +176,12 @@ class Case:
     @property
     def mixer(self) -> str:
         """The mixer's name, ours or SpeechBrain's."""
-        return self.system.removeprefix(UPSTREAM)
+        return self.system.rpartition(":")[2]
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether onnxruntime is measured."""
+        return self.system.startswith((ONNX, INT8))
 
     @property
     def device_type(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hyperconformer.bench.cases import Case
+from hyperconformer.bench.cases import INT8, Case
 from hyperconformer.bench.workload import Workload
 from hyperconformer.mixers import make_mixer
 from hyperconformer.mixers.reference import reference
@@ -18,6 +18,9 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 # in fp32 the convolutions of a GPU round to TF32.
 TOLERANCES = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2}
 EXACT = 1e-9
+
+# The log-probabilities of weights in eight bits; their files were checked for the labels they choose.
+IN_EIGHT_BITS = 0.05
 
 REFERENCE_FRAMES = 4
 # Two implementations of one network in float32.
@@ -245,6 +248,37 @@ def check_compiled(case: Case, load: Workload, run: Callable[[], Tensor]) -> Non
         off = difference(run(), load.forward())
     if off > TOLERANCES[case.precision]:
         raise CheckFailed(f"{case.name}: compiled and eager differ by {off:.1e}")
+
+
+def check_runtime(case: Case, load: Workload) -> None:
+    """Hold what onnxruntime hears against what PyTorch does.
+
+    Parameters
+    ----------
+    case : Case
+        Of ``hear``.
+    load : Workload
+        Its module is the recogniser in PyTorch.
+
+    Raises
+    ------
+    CheckFailed
+        If they differ by more than the rounding.
+
+    Examples
+    --------
+    >>> from hyperconformer.bench.cases import Sizes
+    >>> from hyperconformer.bench.systems import build
+    >>> small = Sizes(d_model=16, heads=2, layers=1, decoder_layers=1, output_neurons=12)
+    >>> case = Case("hear", "summary", "forward", seconds=1.0, batch_size=1, sizes=small)
+    >>> check_runtime(case, build(case))
+    """
+    model, allowed = load.module, IN_EIGHT_BITS if case.system.startswith(INT8) else TOLERANCES["fp32"]
+    assert isinstance(model, ASR)
+    with torch.no_grad():
+        off = difference(load.forward(), model.ctc_log_probs(model.encode(*load.inputs)[0]))
+    if off > allowed:
+        raise CheckFailed(f"{case.name}: it differs from PyTorch by {off:.1e}")
 
 
 def check(case: Case) -> None:

@@ -83,10 +83,6 @@ _BOTH_PASSES: tuple[Column, ...] = (
 )
 
 
-def _fastest_speed(row: Row) -> Cell:
-    return _number(row.parts["step"].fastest_speed)
-
-
 def _waiting(row: Row) -> Cell:
     waiting = row.parts["step"].waiting
     return Cell("-" if waiting is None else f"{100 * waiting:.1f}")
@@ -148,6 +144,13 @@ _TRANSCRIBING: tuple[Column, ...] = (
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "mixer": _BOTH_PASSES,
     "encoder": _BOTH_PASSES,
+    "hear": (
+        _WHAT[0],
+        *_WHAT[3:],
+        ("forward ms", _time("forward")),
+        _SPEED,
+        ("forward x", _ratio("forward time")),
+    ),
     "step": (
         *_WHAT,
         ("step ms", _time("step")),
@@ -164,7 +167,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _WHAT[-1],
         ("step ms", _time("step")),
         _SPEED,
-        ("fastest", _fastest_speed),
+        ("fastest", lambda row: _number(row.parts["step"].fastest_speed)),
         ("waiting %", _waiting),
         ("peak MiB", _peak("step")),
         ("speed x", _ratio("speed")),

@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if kind == "train":
             # The command line may have more: keys of the recipe and their values.
             subparser.set_defaults(further=[])
+        if kind == "hear":
+            subparser.set_defaults(device="cpu", modes=["eager"])
 
 
 def spelt(arguments: argparse.Namespace) -> list[str]:
@@ -214,6 +216,23 @@ def _decoding(arguments: argparse.Namespace) -> Iterator[Plan]:
 
 
 @contextmanager
+def _hearing(arguments: argparse.Namespace) -> Iterator[Plan]:
+    """The same by PyTorch and by onnxruntime; the files lie ready as long as the cases are of use."""
+    from dataclasses import replace
+
+    from hyperconformer.bench.hearing import export_all, systems_of
+    from hyperconformer.bench.runner import plan
+
+    systems = systems_of(items(arguments.mixers))
+    [template], lengths = _templates(arguments), _lengths(arguments)
+    against = _against(arguments, systems)
+    with TemporaryDirectory() as folder:
+        cases = plan(replace(template, files=folder), systems, lengths)
+        export_all(cases, _say)
+        yield cases, against
+
+
+@contextmanager
 def _transcribing(arguments: argparse.Namespace) -> Iterator[Plan]:
     """The same of transcription; long recordings lie ready as long as the cases are of use."""
     from hyperconformer.bench.transcribe_plan import plan_transcribing
@@ -227,6 +246,7 @@ def _transcribing(arguments: argparse.Namespace) -> Iterator[Plan]:
 PLANS: dict[str, Callable[[argparse.Namespace], AbstractContextManager[Plan]]] = {
     "mixer": _synthetic,
     "encoder": _synthetic,
+    "hear": _hearing,
     "step": _synthetic,
     "train": _training,
     "decode": _decoding,

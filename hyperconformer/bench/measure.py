@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperconformer.bench.cases import Case, Outcome, Part
-from hyperconformer.bench.checks import autocast, check_compiled
+from hyperconformer.bench.checks import autocast, check_compiled, check_runtime
 from hyperconformer.bench.gauges import peak_memory, start_memory, synchronise
 from hyperconformer.bench.systems import build
 from hyperconformer.bench.workload import Workload
@@ -32,6 +32,8 @@ def _forward(case: Case, load: Workload) -> Callable[[], None]:
     run = _prepared(case, load)
     if case.mode != "eager":
         check_compiled(case, load, run)
+    if case.is_onnx:
+        check_runtime(case, load)
 
     def once() -> None:
         # Not inference_mode: in bf16 on a CPU it slows SpeechBrain's einsum eightfold, and ours not at all.

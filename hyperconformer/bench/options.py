@@ -37,6 +37,8 @@ _COMMON: tuple[Option, ...] = (
 )
 # The recipe decides.
 _NOT_OF_TRAINING = ("--modes", "--repeats", "--seed", "--d_model", "--heads", "--output")
+# Both runtimes on a CPU, in float32 and eight bits.
+_NOT_OF_HEARING = ("--device", "--precision", "--modes", "--mixers", "--output")
 # Real utterances have no length in common to draw figures against.
 _ONLY_JSON: Option = (
     "--output",
@@ -185,6 +187,17 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _LAYERS,
         *_COMMON,
     ),
+    "hear": (
+        _length("--lengths", ["5"], "seconds, one or more"),
+        _batch_size(None),
+        _batch_seconds(60.0),
+        ("--mixers", {"nargs": "+", "default": ["hypermixing"], "help": "each by PyTorch and onnxruntime"}),
+        _LAYERS,
+        ("--decoder_layers", {"type": _positive, "default": 4, "help": "decoder layers"}),
+        ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),
+        _ONLY_JSON,
+        *(option for option in _COMMON if option[0] not in _NOT_OF_HEARING),
+    ),
     "step": (
         _length("--seconds", ["15"], "of an utterance, one or more lengths"),
         _batch_size(None),
@@ -214,6 +227,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
 SUMMARIES = {
     "mixer": "a token mixer alone",
     "encoder": "front-end and encoder of the 8M system",
+    "hear": "from samples to CTC log-probabilities, by PyTorch and by onnxruntime",
     "step": "a whole training step of the 8M system",
     "train": "training of a recipe on real speech",
     "decode": "the search for the best hypothesis of an utterance",

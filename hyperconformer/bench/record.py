@@ -18,6 +18,7 @@ SECTION = "## Speed and memory"
 TITLES: dict[Kind, str] = {
     "mixer": "### Mixer",
     "encoder": "### Encoder",
+    "hear": "### PyTorch and onnxruntime",
     "step": "### Training step",
     "train": "### Training",
     "decode": "### Decoding",
@@ -77,7 +78,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode", "transcribe"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -102,7 +103,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "step", "train", "decode", "transcribe"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
     rows : sequence of Row
     against : str
         The reference system.

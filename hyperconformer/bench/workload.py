@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from hyperconformer.bench.cases import Case, Kind
 from hyperconformer.constants import BEGIN, END, SAMPLE_RATE
+from hyperconformer.inference.onnx_backend import OnnxRecogniser
 from hyperconformer.mixers import make_mixer
 from hyperconformer.models.asr import ASR
 from hyperconformer.training.objectives import joint_loss
@@ -162,6 +164,15 @@ def _encoder(case: Case) -> Workload:
     return Workload(measured, (features_bfm,), lambda: model.encode_features(features_bfm, frames_b)[0])
 
 
+def _hear(case: Case) -> Workload:
+    model, batch = ASR(case.config()).eval(), speech(case)
+    inputs = batch.samples_bs, batch.lengths_b
+    if not case.is_onnx:
+        return Workload(model, inputs, lambda: model.ctc_log_probs(model.encode(*inputs)[0]))
+    recogniser = OnnxRecogniser.load(Path(case.files) / case.system, threads=case.threads)
+    return Workload(model, inputs, lambda: recogniser.hear(*inputs)[1])
+
+
 def _step(case: Case) -> Workload:
     model, batch = ASR(case.config()).to(case.device), speech(case)
     begun, ended = batch.begun(), batch.ended()
@@ -178,4 +189,9 @@ def _step(case: Case) -> Workload:
     return Workload(model, (batch.samples_bs,), loss, optimizer)
 
 
-BUILDERS: dict[Kind, Callable[[Case], Workload]] = {"mixer": _mixer, "encoder": _encoder, "step": _step}
+BUILDERS: dict[Kind, Callable[[Case], Workload]] = {
+    "mixer": _mixer,
+    "encoder": _encoder,
+    "hear": _hear,
+    "step": _step,
+}

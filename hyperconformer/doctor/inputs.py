@@ -31,11 +31,9 @@ def model(folder: Path) -> Iterator[Finding]:
     import soundfile
 
     from hyperconformer.constants import SAMPLE_RATE
-    from hyperconformer.inference.bundle import load_bundle
     from hyperconformer.inference.transcriber import Transcriber
 
     try:
-        network, _ = load_bundle(folder)
         transcriber = Transcriber.load(folder)
         with tempfile.TemporaryDirectory() as scratch:
             noise = 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
@@ -44,7 +42,7 @@ def model(folder: Path) -> Iterator[Finding]:
     except InputError as error:
         yield fault("model", str(error))
         return
-    weights = sum(parameter.numel() for parameter in network.parameters())
+    weights = sum(parameter.numel() for parameter in transcriber.model.parameters())
     yield ok(
         "model", f"'{folder}' opens and hears: {weights:,} parameters, {transcriber.tokenizer.size} tokens"
     )

@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
     said = "of speechbrain: those that the model was tested with in its training, else those in brackets"
     add_search_options(parser, TOLD, searches=(), said=said)
+    parser.add_argument("--int8", action="store_true", help="of onnx: store weights in eight bits")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -118,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     given = given_options(vars(arguments))
     if given and arguments.format != "speechbrain":
         raise InputError(f"--{next(iter(given))} is for speechbrain, not {arguments.format}: leave it out")
+    if arguments.int8 and arguments.format != "onnx":
+        raise InputError(f"--int8 is an option of export onnx, not of {arguments.format}")
     print(f"{arguments.model} -> {FORMATS[arguments.format](arguments)}")
     return 0
 
@@ -129,4 +132,10 @@ def _speechbrain(arguments: argparse.Namespace) -> Path:
     return export_folder(arguments.model, arguments.output, options)
 
 
-FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain}
+def _onnx(arguments: argparse.Namespace) -> Path:
+    from hyperconformer.export.onnx_folder import export_onnx
+
+    return export_onnx(arguments.model, arguments.output, int8=arguments.int8)
+
+
+FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain, "onnx": _onnx}

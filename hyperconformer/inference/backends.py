@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hyperconformer.decoding.confidence import UNCALIBRATED
@@ -15,10 +16,13 @@ from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.calibrating import load_calibrations
 from hyperconformer.inference.encoding import PRECISIONS, encode, set_precision
-from hyperconformer.inference.recogniser import Heard, Recogniser
+from hyperconformer.inference.recogniser import Hear, Recogniser
 from hyperconformer.inference.search_models import open_models
 from hyperconformer.inference.trained import trained_options
 from hyperconformer.models.asr import ASR
+from hyperconformer.text import Tokenizer
+
+Opened = tuple[ASR, Tokenizer, Hear]
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Choice:
             raise InputError(str(error)) from error
 
 
-def open_recogniser(choice: Choice) -> tuple[Recogniser, ASR | None]:
+def open_recogniser(choice: Choice) -> Recogniser:
     """Open a model.
 
     Parameters
@@ -83,8 +87,6 @@ def open_recogniser(choice: Choice) -> tuple[Recogniser, ASR | None]:
     Returns
     -------
     Recogniser
-    ASR or None
-        The network, where PyTorch computes.
 
     Raises
     ------
@@ -101,31 +103,44 @@ def open_recogniser(choice: Choice) -> tuple[Recogniser, ASR | None]:
     for name, legal in (("backend", BACKENDS), ("precision", PRECISIONS)):
         if getattr(choice, name) not in legal:
             raise InputError(f"{name} must be one of {', '.join(legal)}, got {getattr(choice, name)!r}")
-    return BACKENDS[choice.backend](choice)
-
-
-def _torch(choice: Choice) -> tuple[Recogniser, ASR | None]:
-    if check_device(choice.device) == "cpu" and choice.precision == "fp16":
-        raise InputError("fp16 needs a GPU: use bf16, or another device")
-    model, tokenizer = load_bundle(Path(choice.folder), choice.device)
+    asr, tokenizer, hear = BACKENDS[choice.backend](choice)
     helpers = {"lm": choice.lm, "ngram": choice.ngram, "hotwords": choice.hotwords}
     try:
-        models = open_models(model, tokenizer, **helpers)
+        models = open_models(asr, tokenizer, **helpers)
         search = make_search(choice.decode, models, choice.search_options())
     except ValueError as error:
         raise InputError(str(error)) from error
-    set_precision(model, choice.precision)
-
-    def hear(samples_bs: Tensor, lengths_b: Tensor) -> Heard:
-        memory_btd, frames_b = encode(model, samples_bs.to(choice.device), lengths_b.to(choice.device))
-        return Heard(memory_btd, frames_b, lambda: model.ctc_log_probs(memory_btd))
-
     calibration = UNCALIBRATED
     if choice.calibration is not None:
         calibration = load_calibrations(Path(choice.calibration), [choice.decode])[choice.decode]
-    return Recogniser(
-        hear, lambda heard: search(heard.memory_btd, heard.lengths_b), tokenizer, calibration
-    ), model
+    return Recogniser(asr, hear, search, tokenizer, calibration)
 
 
-BACKENDS: dict[str, Callable[[Choice], tuple[Recogniser, ASR | None]]] = {"torch": _torch}
+def _torch(choice: Choice) -> Opened:
+    if check_device(choice.device) == "cpu" and choice.precision == "fp16":
+        raise InputError("fp16 needs a GPU: use bf16, or another device")
+    model, tokenizer = load_bundle(Path(choice.folder), choice.device)
+    set_precision(model, choice.precision)
+
+    def hear(samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        return encode(model, samples_bs.to(choice.device), lengths_b.to(choice.device))
+
+    return model, tokenizer, hear
+
+
+def _onnxruntime(choice: Choice) -> Opened:
+    from hyperconformer.inference.onnx_backend import OnnxRecogniser
+
+    for name, only in (("device", "cpu"), ("precision", "fp32")):
+        if getattr(choice, name) != only:
+            raise InputError(f"{name} {getattr(choice, name)} is PyTorch's: leave it out for onnxruntime")
+    model = OnnxRecogniser.load(choice.folder, torch.get_num_threads())
+
+    def hear(samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        memory_btd, _, frames_b = model.hear(samples_bs, lengths_b)
+        return memory_btd, frames_b
+
+    return model.as_asr(), model.tokenizer, hear
+
+
+BACKENDS: dict[str, Callable[[Choice], Opened]] = {"torch": _torch, "onnxruntime": _onnxruntime}

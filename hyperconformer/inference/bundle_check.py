@@ -1,13 +1,14 @@
 """Whether the files of a bundle make a model, before and while they are read: nothing is taken on trust."""
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -17,7 +18,12 @@ from hyperconformer.inference.bundle_files import CONFIG, TOKENIZER, WEIGHTS, re
 from hyperconformer.text import Tokenizer
 
 FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
-KINDS = {FORMAT: "a recogniser", LANGUAGE_MODEL_FORMAT: "a language model"}
+ONNX_FORMAT = "hyperconformer-onnx-1"
+KINDS = {
+    FORMAT: "a recogniser",
+    LANGUAGE_MODEL_FORMAT: "a language model",
+    ONNX_FORMAT: "a recogniser's ONNX files",
+}
 
 SUMS = "sha256"
 KEYS = ("format", "sample_rate_hz", "model", SUMS)
@@ -201,9 +207,10 @@ def read_weights(folder: Path, shapes: Mapping[str, Tensor]) -> dict[str, Tensor
     path = folder / WEIGHTS
     try:
         _check_header_length(path)
-        with safe_open(path, "pt") as file:
+        # NumPy's copies are its own, and no threads wait for each other over many small tensors.
+        with safe_open(path, "np") as file:
             _check_layout({name: file.get_slice(name) for name in file.keys()}, shapes)  # noqa: SIM118
-            return {name: _copied(name, file.get_tensor(name), like) for name, like in shapes.items()}
+            return {name: _checked(name, file.get_tensor(name), like) for name, like in shapes.items()}
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise unusable(folder, WEIGHTS, error) from error
 
@@ -236,10 +243,13 @@ def _check_layout(found: Mapping[str, Any], shapes: Mapping[str, Tensor]) -> Non
             raise ValueError(f"'{name}' holds numbers of type {kind}, a bundle's are {_SAVED_TYPE}")
 
 
-def _copied(name: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """A copy, laid out as the model has it (its convolutions have their channels last)."""
-    if tensor.numel() and not all(math.isfinite(edge) for edge in torch.aminmax(tensor)):
+def _checked(name: str, values: NDArray[np.float32], like: Tensor) -> Tensor:
+    """Finite numbers, laid out as the model has them (its convolutions have their channels last)."""
+    if not np.isfinite(values).all():
         raise ValueError(f"'{name}' holds numbers that are not finite")
+    tensor = torch.from_numpy(values)
+    if tensor.stride() == like.stride():
+        return tensor
     return torch.empty_strided(tensor.shape, like.stride()).copy_(tensor)
 
 

@@ -174,6 +174,8 @@ training wrote
 
 def _remedy(folder: str) -> str:
     given = "give the 'model' folder that training wrote"
+    if folder.startswith("hf:/"):
+        return "only check, evaluate and transcribe fetch a model from the hub; `check` prints its folder"
     if _LIKE_A_HUB_NAME.fullmatch(folder):
         return f"{given}, or hf://{folder}@REVISION for a model on the Hugging Face hub"
     return given

@@ -86,7 +86,7 @@ def one_pass(
 ) -> Iterator[Segment]:
     """Transcribe a recording from a single pass of the encoder over all of it.
 
-    Memory grows with the recording, by about half a gigabyte an hour beside the samples for small models.
+    Memory grows by about half a gigabyte an hour beside the samples, for small models.
 
     Parameters
     ----------
@@ -126,21 +126,24 @@ def one_pass(
     memory_td = memory_btd[0, : int(frames_b[0])]
     if not memory_td.isfinite().all():
         raise InputError(
-            "the recording gives no finite scores: its samples are far too large, or the model's precision "
-            "is too short for them"
+            "its samples are far too large, or the model's precision too short: no finite scores"
         )
     blank_t = torch.cat([head(rows).argmax(dim=-1) == BLANK for rows in memory_td.split(_ROWS)])
+    longest = round(options.max_segment_seconds / SECONDS_PER_FRAME)
     pieces = (
         (SECONDS_PER_FRAME * first, SECONDS_PER_FRAME * (stop - first), memory_td[first:stop])
-        for first, stop in slices(
-            blank_t.cpu().numpy(), round(options.max_segment_seconds / SECONDS_PER_FRAME)
-        )
+        for first, stop in slices(blank_t.cpu().numpy(), longest)
     )
     for segment in recognised(pieces, recognise, options.batch_seconds):
-        if segment.words:
-            segment = replace(segment, start=segment.words[0].start, end=segment.words[-1].end)
         if segment.text:
-            yield segment
+            yield _to_words(segment)
+
+
+def _to_words(segment: Segment) -> Segment:
+    """From its first word to its last one, if these have times."""
+    if not segment.words:
+        return segment
+    return replace(segment, start=segment.words[0].start, end=segment.words[-1].end)
 
 
 def slices(blank_t: npt.NDArray[np.bool_], longest: int) -> list[tuple[int, int]]:

@@ -1,8 +1,7 @@
-"""What hears and what searches, put together: arrays of samples to segments with text and word times."""
+"""What hears and what searches, put together: samples to segments with text and word times."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,42 +10,18 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.decoding.alignment import words
+from hyperconformer.decoding.alignment import SECONDS_PER_FRAME, words
 from hyperconformer.decoding.confidence import UNCALIBRATED, Calibration
+from hyperconformer.decoding.searches import Search
 from hyperconformer.errors import InputError
 from hyperconformer.inference.clock import Clock
+from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Hypothesis, Segment, Word
 
 Samples = npt.NDArray[np.float32]
-
-
-class Heard(NamedTuple):
-    """What a backend makes of a padded batch.
-
-    Attributes
-    ----------
-    memory_btd : Tensor, shape (B, T, D), float32
-        Encoder output, zero at padded frames.
-    lengths_b : Tensor, shape (B,), long
-        Its valid frames.
-    log_probs : callable
-        Gives the CTC log-probabilities (B, T, V), for which not every search has a use.
-
-    Examples
-    --------
-    >>> Heard(torch.zeros(1, 2, 3), torch.tensor([2]), lambda: torch.zeros(1, 2, 5)).log_probs().shape
-    torch.Size([1, 2, 5])
-    """
-
-    memory_btd: Tensor
-    lengths_b: Tensor
-    log_probs: Callable[[], Tensor]
-
-    def rows(self, kept_b: Tensor) -> "Heard":
-        """Some of the utterances."""
-        here_b = kept_b.to(self.memory_btd.device)
-        return Heard(self.memory_btd[here_b], self.lengths_b[here_b], lambda: self.log_probs()[here_b])
+Hear = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Samples (B, S) and the number of each (B,) to encoder output (B, T, D) and its valid frames (B,)."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +30,12 @@ class Recogniser:
 
     Attributes
     ----------
+    asr : ASR
+        What searches ask: its CTC head, its decoder, its config.
     hear : callable
-        Samples (B, S) and the number of each (B,) to :class:`Heard`.
+        Samples to encoder output, zero at padded frames.
     search : callable
-        :class:`Heard` to the n best hypotheses of each utterance, at least one, best first.
+        Encoder output to the n best hypotheses of each utterance.
     tokenizer : Tokenizer
     calibration : Calibration
         Of confidences.
@@ -66,20 +43,23 @@ class Recogniser:
     Examples
     --------
     >>> import pathlib, tempfile
+    >>> from hyperconformer.models.config import ModelConfig
     >>> from hyperconformer.text import train_tokenizer
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "t.model")
-    ...     words = train_tokenizer(["A B"], path, output_neurons=6, model_type="char")
-    >>> heard = Heard(torch.zeros(1, 25, 4), torch.tensor([25]), lambda: torch.zeros(1, 25, 6))
-    >>> said = [[Hypothesis(tuple(words.encode("A B")), 0.0)]]
-    >>> recogniser = Recogniser(lambda samples_bs, lengths_b: heard, lambda heard: said, words)
-    >>> [segment] = recogniser([np.zeros(16_000, np.float32)])
+    ...     tokens = train_tokenizer(["A B"], path, output_neurons=6, model_type="char")
+    >>> asr = ASR(ModelConfig(output_neurons=6, d_model=8, nhead=2)).eval()
+    >>> said = [[Hypothesis(tuple(tokens.encode("A B")), 0.0)]]
+    >>> def hear(samples_bs, lengths_b):
+    ...     return torch.zeros(1, 25, 8), torch.tensor([25])
+    >>> [segment] = Recogniser(asr, hear, lambda *heard: said, tokens)([np.zeros(16_000, np.float32)])
     >>> segment.end, segment.text, segment.words
     (1.0, 'A B', ())
     """
 
-    hear: Callable[[Tensor, Tensor], Heard]
-    search: Callable[[Heard], Sequence[Sequence[Hypothesis]]]
+    asr: ASR
+    hear: Hear
+    search: Search
     tokenizer: Tokenizer
     calibration: Calibration = UNCALIBRATED
 
@@ -106,34 +86,84 @@ class Recogniser:
         """
         clock = Clock() if clock is None else clock
         with clock("encode"):
-            samples_bs = pad_sequence([torch.from_numpy(samples) for samples in batch], batch_first=True)
-            lengths_b = torch.tensor([len(samples) for samples in batch])
-            heard = self.hear(samples_bs, lengths_b)
-            finite_b = heard.memory_btd.isfinite().flatten(1).all(dim=1).cpu()
-            heard = heard if finite_b.all() else heard.rows(finite_b)
-        with clock("search"):
-            found = iter(self.search(heard) if finite_b.any() else ())
-        with clock("words"):
-            log_probs = iter(heard.log_probs().cpu()) if word_times else None
-            frames = iter(heard.lengths_b.tolist())
-            segments: list[Segment | InputError] = []
-            for samples, fine in zip(batch, finite_b.tolist(), strict=True):
-                if not fine:
-                    segments.append(_infinite())
-                    continue
-                nbest, valid = next(found), next(frames)
-                own = None if log_probs is None else next(log_probs)[:valid]
-                segments.append(self._segment(samples, nbest, own))
-        return segments
+            samples = [torch.from_numpy(row) for row in batch]
+            lengths_b = torch.tensor([len(row) for row in samples])
+            memory_btd, frames_b = self.hear(pad_sequence(samples, batch_first=True), lengths_b)
+            finite_b = memory_btd.isfinite().flatten(1).all(dim=1)
+            fine = finite_b.tolist()
+        if not all(fine):
+            memory_btd, frames_b = memory_btd[finite_b], frames_b[finite_b]
+            samples = [row for row, is_finite in zip(samples, fine, strict=True) if is_finite]
+        said = iter(self._said(memory_btd, frames_b, samples, word_times, clock) if any(fine) else ())
+        return [next(said) if is_finite else _infinite() for is_finite in fine]
 
-    def _segment(self, samples: Samples, nbest: Sequence[Hypothesis], log_probs_tv: Tensor | None) -> Segment:
-        seconds, timed = len(samples) / SAMPLE_RATE, tuple[Word, ...]()
-        tokens = nbest[0].tokens
-        if log_probs_tv is not None:
-            heard = torch.from_numpy(samples)
-            given = words(log_probs_tv, tokens, self.tokenizer, calibration=self.calibration, samples=heard)
-            timed = tuple(given)
-        return Segment(0.0, seconds, self.tokenizer.decode(tokens), timed, tuple(nbest))
+    @torch.inference_mode()
+    def of_memory(
+        self, memories: Sequence[Tensor], *, word_times: bool = False, clock: Clock | None = None
+    ) -> list[Segment]:
+        """Recognise what has been heard.
+
+        Parameters
+        ----------
+        memories : sequence of Tensor, each of shape (T, D), float32
+            Encoder output.
+        word_times, clock
+            As for audio.
+
+        Returns
+        -------
+        list of Segment
+        """
+        frames_b = torch.tensor([len(memory_td) for memory_td in memories], device=memories[0].device)
+        clock = Clock() if clock is None else clock
+        return self._said(pad_sequence(list(memories), batch_first=True), frames_b, None, word_times, clock)
+
+    def _said(
+        self,
+        memory_btd: Tensor,
+        frames_b: Tensor,
+        samples: Sequence[Tensor] | None,
+        word_times: bool,
+        clock: Clock,
+    ) -> list[Segment]:
+        with clock("search"):
+            found = self.search(memory_btd, frames_b)
+        with clock("words"):
+            frames = frames_b.tolist()
+            if samples is None:
+                seconds = [SECONDS_PER_FRAME * count for count in frames]
+            else:
+                seconds = [len(row) / SAMPLE_RATE for row in samples]
+            timed = self._timed(memory_btd, frames, found, samples) if word_times else [()] * len(frames)
+            decode = self.tokenizer.decode
+            rows = zip(seconds, found, timed, strict=True)
+            return [
+                Segment(0.0, end, decode(nbest[0].tokens), said, tuple(nbest)) for end, nbest, said in rows
+            ]
+
+    def _timed(
+        self,
+        memory_btd: Tensor,
+        frames: Sequence[int],
+        found: Sequence[Sequence[Hypothesis]],
+        samples: Sequence[Tensor] | None,
+    ) -> list[tuple[Word, ...]]:
+        """The words of every best hypothesis, looked for in the samples where these are there."""
+        log_probs_btv = self.asr.ctc_log_probs(memory_btd).cpu()
+        heard: Sequence[Tensor | None] = [None] * len(frames) if samples is None else samples
+        rows = zip(log_probs_btv, frames, found, heard, strict=True)
+        return [
+            tuple(
+                words(
+                    log_probs_tv[:count],
+                    nbest[0].tokens,
+                    self.tokenizer,
+                    calibration=self.calibration,
+                    samples=own,
+                )
+            )
+            for log_probs_tv, count, nbest, own in rows
+        ]
 
 
 def _infinite() -> InputError:

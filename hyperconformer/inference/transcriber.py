@@ -9,13 +9,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from hyperconformer.audio import as_house_audio, audio_seconds, open_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 from hyperconformer.inference.backends import Choice, open_recogniser
 from hyperconformer.inference.clock import Clock
-from hyperconformer.inference.longform import LongformOptions, transcribe_stream
+from hyperconformer.inference.longform import transcribe_stream
+from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
+from hyperconformer.inference.one_pass import check_one_pass, one_pass
 from hyperconformer.inference.reading import THREADS, plan_batches, read_batches
 from hyperconformer.inference.recogniser import Recogniser, Samples
 from hyperconformer.models.asr import ASR
@@ -32,12 +35,12 @@ class Transcriber:
     Parameters
     ----------
     recogniser : Recogniser
-    model : ASR or None
-        The network behind it, where PyTorch computes.
     word_times : bool
         Give words their times and confidences.
     longform : LongformOptions
         How recordings are cut that are longer than its ``max_segment_seconds``, and the audio of a batch.
+    one_pass : bool
+        Hear such a recording in one pass of the encoder instead, with all of it in memory.
 
     Examples
     --------
@@ -51,15 +54,20 @@ training wrote
     def __init__(
         self,
         recogniser: Recogniser,
-        model: ASR | None = None,
         *,
         word_times: bool = False,
-        longform: LongformOptions | None = None,
+        longform: LongformOptions = DEFAULT,
+        one_pass: bool = False,
     ) -> None:
-        self.recogniser, self.model, self.word_times = recogniser, model, word_times
-        self.longform = LongformOptions() if longform is None else longform
+        self.recogniser, self.word_times = recogniser, word_times
+        self.longform, self.one_pass = longform, one_pass
         # PyTorch shares one utterance's work between all cores; two at once would only wait for each other.
         self._computing = threading.Lock()
+
+    @property
+    def model(self) -> ASR:
+        """What searches ask."""
+        return self.recogniser.asr
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -73,7 +81,8 @@ training wrote
         device: str = "cpu",
         *,
         word_times: bool = False,
-        longform: LongformOptions | None = None,
+        longform: LongformOptions = DEFAULT,
+        one_pass: bool = False,
         **choice: Any,
     ) -> "Transcriber":
         """Open a model folder; nothing in it is ever run.
@@ -84,7 +93,7 @@ training wrote
             That training wrote, or for ``backend="onnxruntime"`` that ``hyperconformer export onnx`` wrote.
         device : str
             ``cpu``, ``cuda`` or ``cuda:1``.
-        word_times, longform
+        word_times, longform, one_pass
             As the class takes them.
         **choice
             What else :class:`~hyperconformer.inference.backends.Choice` takes, for instance
@@ -99,8 +108,8 @@ training wrote
         InputError
             If something cannot be used.
         """
-        recogniser, model = open_recogniser(Choice(str(folder), device, **choice))
-        return cls(recogniser, model, word_times=word_times, longform=longform)
+        recogniser = open_recogniser(Choice(str(folder), device, **choice))
+        return cls(recogniser, word_times=word_times, longform=longform, one_pass=one_pass)
 
     def transcribe(
         self, audio: str | Path | BinaryIO | npt.NDArray[Any], sample_rate_hz: int = SAMPLE_RATE
@@ -222,6 +231,11 @@ training wrote
             (found,) = self._recognise([samples], clock)
             return Transcript(len(samples) / SAMPLE_RATE, (_said(found, name),), clock.take())
 
+        if self.one_pass:
+            samples = np.concatenate([samples, *blocks])
+            segments = self._in_one_pass(samples, clock, name)
+            return Transcript(len(samples) / SAMPLE_RATE, segments, clock.take())
+
         def counted() -> Iterator[Samples]:
             nonlocal heard
             for block in chain([samples], blocks):
@@ -234,6 +248,23 @@ training wrote
 
         segments = tuple(transcribe_stream(counted(), recognise, self.longform))
         return Transcript(heard / SAMPLE_RATE, segments, clock.take())
+
+    def _in_one_pass(self, samples: Samples, clock: Clock, name: str) -> tuple[Segment, ...]:
+        asr, recogniser = self.recogniser.asr, self.recogniser
+        check_one_pass(asr.config, len(samples) / SAMPLE_RATE)
+
+        def hear(samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+            with clock("encode"):
+                return recogniser.hear(samples_bs, lengths_b)
+
+        def recognise(memories: list[Tensor]) -> list[Segment]:
+            return recogniser.of_memory(memories, word_times=self.word_times, clock=clock)
+
+        try:
+            with self._computing:
+                return tuple(one_pass(samples, hear, asr.ctc_head, recognise, self.longform))
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
 
     def _recognise(
         self, batch: Sequence[Samples], clock: Clock, *, word_times: bool = False

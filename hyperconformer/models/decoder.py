@@ -156,10 +156,28 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(d_model, eps=EPS)
         self.out = nn.Linear(d_model, output_neurons)
 
-    def _run(
+    def run(
         self, tokens_bl: Tensor, positions: Tensor, state: DecoderState, seen: Tensor | None
     ) -> tuple[Tensor, list[KeysValues]]:
-        """Logits of what follows each token, and each layer's keys and values of all tokens."""
+        """Consume tokens after those of a state.
+
+        Parameters
+        ----------
+        tokens_bl : Tensor, shape (B, L), long
+        positions : Tensor, shape (L,) or (B, L), long
+            Of each token in its sentence.
+        state : DecoderState
+            What came before.
+        seen : Tensor, shape (B, L, N + L), bool, or None
+            Which tokens each new one follows, itself included; None for a sentence.
+
+        Returns
+        -------
+        Tensor, shape (B, L, V)
+            Logits of what follows each token.
+        list of (Tensor, Tensor)
+            Each layer's keys and values of all tokens, (B, H, N + L, E).
+        """
         x_bld: Tensor = self.embedding(tokens_bl) * math.sqrt(self.embedding.embedding_dim)
         x_bld = x_bld + sinusoids_at(positions, x_bld.shape[2], x_bld)
         said = []
@@ -208,7 +226,7 @@ class Decoder(nn.Module):
             Logits of the next token.
         DecoderState
         """
-        logits_bkv, said = self._run(tokens_bk, state.tree.lengths_bk, state, state.tree.seen_next())
+        logits_bkv, said = self.run(tokens_bk, state.tree.lengths_bk, state, state.tree.seen_next())
         return logits_bkv, replace(state, tree=state.tree.grow(said))
 
     def forward(
@@ -225,4 +243,4 @@ class Decoder(nn.Module):
         """
         positions = torch.arange(tokens_bl.shape[1], device=tokens_bl.device)
         positions, seen = (positions, None) if order is None else order
-        return self._run(tokens_bl, positions, self.start(memory_btd, padding), seen)[0]
+        return self.run(tokens_bl, positions, self.start(memory_btd, padding), seen)[0]

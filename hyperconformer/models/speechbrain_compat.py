@@ -19,6 +19,7 @@ from hyperconformer.mixers import HyperMixing
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.speechbrain_names import Rule
+from hyperconformer.nn.initialise import without_weights
 from hyperconformer.nn.positions import sinusoids
 
 State = Mapping[str, Tensor]
@@ -217,7 +218,7 @@ be read
     theirs = _Theirs(state)
     config = _config(theirs, nhead, n_fft)
     try:
-        with torch.device("meta"):
+        with without_weights():
             shapes = ASR(config).state_dict()
     except ValueError as error:
         raise InputError(f"the tensors make no model: {error}") from error

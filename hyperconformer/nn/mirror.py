@@ -39,6 +39,8 @@ def mirror(x_btfc: Tensor, ends_b: Tensor, *, first: bool = True, last: bool = T
     if torch.is_grad_enabled() and x_btfc.requires_grad and not torch.compiler.is_compiling():
         out: Tensor = _Mirror.apply(x_btfc, ends_b, first, last)  # type: ignore[no-untyped-call]  # torch's own
         return out
+    if torch.compiler.is_exporting():
+        return _gathered(x_btfc, ends_b, first, last)
     return _mirrored(x_btfc, ends_b, first, last)
 
 
@@ -71,6 +73,24 @@ def _mirrored(x_btfc: Tensor, ends_b: Tensor, first: bool, last: bool) -> Tensor
         padded[:, 0] = padded[each, start_b]
     padded[each, target_b] = padded[each, source_b]
     return padded
+
+
+def _gathered(x_btfc: Tensor, ends_b: Tensor, first: bool, last: bool) -> Tensor:
+    """The same in one look-up, as runtimes that cannot write into a tensor copy it for every edge.
+
+    Behind the mirror image the last frame is repeated.
+    """
+    batch, frames, bands, _ = x_btfc.shape
+    rows = frames + int(first) + int(last)
+    target_b, source_b, start_b = _edges(ends_b, rows, first)
+    index_t = torch.arange(rows, device=x_btfc.device)
+    index_bt = torch.where(index_t == target_b[:, None], source_b[:, None], index_t)
+    if first:
+        index_bt = torch.where(index_t == 0, start_b[:, None], index_bt)
+    index_bt = (index_bt - int(first)).clamp(0, frames - 1)
+    low = min(1, bands - 1)
+    wide_btfc = torch.cat((x_btfc[:, :, low : low + 1], x_btfc), dim=2)
+    return wide_btfc[torch.arange(batch, device=x_btfc.device)[:, None], index_bt]
 
 
 class _Mirror(torch.autograd.Function):

@@ -137,7 +137,7 @@ Use it, in this folder or from the hub:
 ```bash
 hyperconformer check .
 hyperconformer transcribe --model . speech.flac
-hyperconformer evaluate hf://OWNER/NAME@COMMIT --data_folder DATA --splits SPLIT
+hyperconformer transcribe --model hf://OWNER/NAME@COMMIT speech.flac
 ```
 
 ```python

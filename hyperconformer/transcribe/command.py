@@ -46,6 +46,8 @@ LONGFORM: tuple[tuple[str, dict[str, Any]], ...] = (
                                "help": "a longer recording is cut, at pauses if it can be (20)"}),
     ("--vad", {"choices": ("energy", "webrtc", "none"),
                "help": "what tells speech from silence there (energy)"}),
+    ("--one_pass", {"action": "store_true",
+                    "help": "hear a long recording whole, instead of cutting it"}),
     ("--overlap_seconds", {"type": float, "metavar": "S",
                            "help": "heard twice where there is no pause to cut at (2)"}),
     ("--batch_seconds", {"type": float, "metavar": "S", "help": "audio that is heard at once (120)"}),

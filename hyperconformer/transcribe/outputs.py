@@ -117,7 +117,7 @@ def made_by(settings: Settings, model: Path) -> dict[str, Any]:
         if path.is_file():
             with path.open("rb") as file:
                 sums.update(hashlib.file_digest(file, "sha256").digest())
-    names = ("decode", "word_timestamps", "precision", "backend", "calibration")
+    names = ("decode", "word_timestamps", "precision", "backend", "calibration", "one_pass")
     longform = {name: value for name, value in asdict(settings.longform).items() if name != "batch_seconds"}
     return {
         "model": sums.hexdigest(),

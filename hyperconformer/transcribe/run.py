@@ -69,6 +69,7 @@ def _open(model: Path, settings: Settings) -> Transcriber:
         settings.device,
         word_times=settings.word_times,
         longform=settings.longform,
+        one_pass=settings.one_pass,
         precision=settings.precision,
         backend=settings.backend,
         decode=settings.decode,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hyperconformer.errors import InputError
-from hyperconformer.inference.longform import LongformOptions
+from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.search_flags import HELPERS, check_heeded, check_helpers, given_options
 from hyperconformer.inference.trained import weighted
 from hyperconformer.inference.writers import WRITERS
@@ -14,8 +14,6 @@ from hyperconformer.inference.writers import WRITERS
 ALL = "all"
 TIMED = ("srt", "vtt")
 """Formats whose lines are cut between words, by their times."""
-ONNX_SEARCHES = ("greedy", "prefix")
-"""Those that ask nothing of the attention decoder."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class Settings:
     backend, device, precision : str
     threads : int or None
     longform : LongformOptions
+    one_pass : bool
     progress : bool
 
     Raises
@@ -72,7 +71,8 @@ class Settings:
     device: str = "cpu"
     precision: str = "fp32"
     threads: int | None = None
-    longform: LongformOptions = field(default_factory=LongformOptions)
+    longform: LongformOptions = DEFAULT
+    one_pass: bool = False
     progress: bool = True
 
     def __post_init__(self) -> None:
@@ -81,10 +81,11 @@ class Settings:
         self._check_output()
         if self.calibration and not self.word_timestamps:
             raise InputError("confidences are written with --word_timestamps: give that too")
-        if self.backend == "onnxruntime":
-            self._check_onnx()
-        elif self.precision == "fp16" and self.device == "cpu":
+        if self.precision == "fp16" and self.device == "cpu":
             raise InputError("fp16 needs a GPU: use --precision bf16, or --device cuda")
+        for flag, only in (("device", "cpu"), ("precision", "fp32")):
+            if self.backend == "onnxruntime" and getattr(self, flag) != only:
+                raise InputError(f"--{flag} is PyTorch's: leave it out with --backend onnxruntime")
 
     def _check_output(self) -> None:
         if self.output_dir is None:
@@ -100,15 +101,6 @@ class Settings:
         for asked, flag in ((self.word_timestamps, "word_timestamps"), ("nbest" in self.given, "nbest")):
             if asked and not shown:
                 raise InputError(f"--{flag} shows in JSON only: give --output_format json or --jsonl")
-
-    def _check_onnx(self) -> None:
-        if self.decode not in ONNX_SEARCHES:
-            raise InputError(
-                f"--backend onnxruntime has no {self.decode} search: --decode {' or '.join(ONNX_SEARCHES)}"
-            )
-        for flag, plain in (("device", "cpu"), ("precision", "fp32")):
-            if getattr(self, flag) != plain:
-                raise InputError(f"--{flag} is PyTorch's: leave it out with --backend onnxruntime")
 
     @property
     def helpers(self) -> dict[str, str]:
@@ -149,10 +141,7 @@ class Settings:
         same = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         same["files"] = tuple(values["files"])
         chosen = {f.name: values[f.name] for f in fields(LongformOptions) if values.get(f.name) is not None}
-        try:
-            longform = LongformOptions(**chosen)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        longform = LongformOptions(**chosen)
         return cls(
             given=given_options(values), longform=longform, progress=not arguments.noprogressbar, **same
         )

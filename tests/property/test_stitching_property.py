@@ -29,7 +29,9 @@ def piece(draw: st.DrawFn, words: list[Word], start: float, stop: float) -> list
     for word in words:
         if word.end <= start or word.start >= stop:
             continue
-        low, high = (time + draw(st.floats(-JITTER_SECONDS, JITTER_SECONDS)) for time in (word.start, word.end))
+        low, high = (
+            time + draw(st.floats(-JITTER_SECONDS, JITTER_SECONDS)) for time in (word.start, word.end)
+        )
         low, high = max(low, start), min(high, stop)
         text = word.text
         if word.start < start + SPOILT_SECONDS or word.end > stop - SPOILT_SECONDS:

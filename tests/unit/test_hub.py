@@ -189,6 +189,11 @@ def test_names_that_are_none(text: str) -> None:
         parse_name(text)
 
 
+def test_a_command_that_knows_no_hub_says_which_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "speechbrain", "--model", "hf://owner/name@main", "--output", "x"]) == 2
+    assert "only check, evaluate and transcribe fetch a model from the hub" in capsys.readouterr().err
+
+
 def test_a_name_needs_a_revision_and_a_push_has_none(
     tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -76,7 +77,9 @@ def test_silence_between_segments_is_dropped_but_for_a_margin() -> None:
     assert [round(segment.start, 1) for segment in segments] == [9.8, 70.1]
     assert all(len(segment.samples) < SAMPLE_RATE for segment in segments)
     for segment in segments:
-        np.testing.assert_array_equal(segment.samples, samples[segment.start_sample :][: len(segment.samples)])
+        np.testing.assert_array_equal(
+            segment.samples, samples[segment.start_sample :][: len(segment.samples)]
+        )
 
 
 @pytest.mark.parametrize("vad", ["energy", "none"])
@@ -87,7 +90,7 @@ def test_no_segment_is_too_long(vad: str) -> None:
     segments = list(speech_segments([samples.astype(np.float32)], options))
     assert len(segments) > 12
     assert all(segment.end - segment.start <= 7.0 for segment in segments)
-    assert all(left.start < right.start for left, right in zip(segments, segments[1:], strict=False))
+    assert all(left.start < right.start for left, right in pairwise(segments))
 
 
 def test_everything_is_covered_without_a_gate() -> None:
@@ -99,8 +102,18 @@ def test_everything_is_covered_without_a_gate() -> None:
 
 
 def test_words_come_from_where_they_are_farther_from_the_edge() -> None:
-    left = [Word("A", 1.0, 1.2, 0.1), Word("B", 8.2, 8.4, 0.1), Word("C", 9.3, 9.5, 0.1), Word("X", 9.9, 10.0, 0.1)]
-    right = [Word("B", 8.1, 8.4, 0.9), Word("C", 9.3, 9.6, 0.9), Word("D", 9.8, 10.1, 0.9), Word("E", 11.0, 11.2, 0.9)]
+    left = [
+        Word("A", 1.0, 1.2, 0.1),
+        Word("B", 8.2, 8.4, 0.1),
+        Word("C", 9.3, 9.5, 0.1),
+        Word("X", 9.9, 10.0, 0.1),
+    ]
+    right = [
+        Word("B", 8.1, 8.4, 0.9),
+        Word("C", 9.3, 9.6, 0.9),
+        Word("D", 9.8, 10.1, 0.9),
+        Word("E", 11.0, 11.2, 0.9),
+    ]
     ours, theirs = stitch(left, right, 8.0, 10.0)
     assert [(word.text, word.confidence) for word in ours + theirs] == [
         ("A", 0.1), ("B", 0.1), ("C", 0.9), ("D", 0.9), ("E", 0.9),
@@ -115,7 +128,9 @@ def test_words_at_the_seam_do_not_overlap() -> None:
 
 
 def test_hypotheses_stay_only_where_they_say_the_text() -> None:
-    one, two, three = (Word(text, at, at + 0.3, 1.0) for text, at in (("ONE", 0.5), ("TWO", 3.3), ("THREE", 5.0)))
+    one, two, three = (
+        Word(text, at, at + 0.3, 1.0) for text, at in (("ONE", 0.5), ("TWO", 3.3), ("THREE", 5.0))
+    )
     known = (Hypothesis((1, 2), -1.0),)
     left = Segment(0.0, 4.0, "ONE TWO", (one, two), known)
     right = Segment(3.0, 6.0, "TWO THREE", (two, three), known)

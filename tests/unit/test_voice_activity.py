@@ -12,7 +12,13 @@ from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 from hyperconformer.inference.longform_options import LongformOptions
 from hyperconformer.inference.segmentation import speech_segments
-from hyperconformer.inference.voice_activity import SILENCE_DB, VOICE_ACTIVITY, energy_gate, levels_db, seconds_of
+from hyperconformer.inference.voice_activity import (
+    SILENCE_DB,
+    VOICE_ACTIVITY,
+    energy_gate,
+    levels_db,
+    seconds_of,
+)
 from tests.tone_words import Samples, blocks_of, spoken
 
 SPOKEN = 12.0, 15.0
