@@ -66,11 +66,12 @@ _WHAT: tuple[Column, ...] = (
     ("batch", lambda row: Cell(str(row.case.batch_size))),
     ("weights", lambda row: Cell("-" if row.parameters is None else f"{row.parameters:,}")),
 )
+_FORWARD: Column = ("forward ms", _time("forward"))
 _SPEED: Column = ("audio s / s", lambda row: _number(row.audio_seconds_per_second))
 _SAVED: Column = ("saved MiB", lambda row: _number(row.saved_bytes, MEBIBYTE))
 _BOTH_PASSES: tuple[Column, ...] = (
     *_WHAT,
-    ("forward ms", _time("forward")),
+    _FORWARD,
     ("forward+backward ms", _time("backward")),
     _SPEED,
     ("forward peak MiB", _peak("forward")),
@@ -144,13 +145,7 @@ _TRANSCRIBING: tuple[Column, ...] = (
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "mixer": _BOTH_PASSES,
     "encoder": _BOTH_PASSES,
-    "hear": (
-        _WHAT[0],
-        *_WHAT[3:],
-        ("forward ms", _time("forward")),
-        _SPEED,
-        ("forward x", _ratio("forward time")),
-    ),
+    "hear": (_WHAT[0], *_WHAT[3:], _FORWARD, _SPEED, ("forward x", _ratio("forward time"))),
     "step": (
         *_WHAT,
         ("step ms", _time("step")),

@@ -148,6 +148,7 @@ _TRANSCRIBING: tuple[Option, ...] = (
         "--long",
         {"nargs": "+", "metavar": "SECONDS", "help": "recordings of these lengths, joined of the files"},
     ),
+    ("--one_pass", {"action": "store_true", "help": "these in one pass of the encoder too"}),
     (
         "--parts",
         {

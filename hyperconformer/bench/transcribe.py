@@ -13,6 +13,7 @@ from hyperconformer.bench.transcribing import (
     FIRST_TRANSCRIPT,
     HELP,
     ONE_BY_ONE,
+    ONE_PASS,
     SEGMENTED,
     Heard,
     Transcribing,
@@ -52,6 +53,7 @@ WAYS: dict[str, Callable[[Transcriber, Sequence[str]], Said]] = {
     ONE_BY_ONE: _one_by_one,
     BATCHED: _batched,
     SEGMENTED: _one_by_one,
+    ONE_PASS: _one_by_one,
 }
 
 
@@ -61,7 +63,8 @@ def _transcribed(case: Case) -> Outcome:
     files = in_turns(audio_files(what.files), what.number)
     paths = files if case.part == "files" else [what.recording]
     begun = time.perf_counter()
-    transcriber = Transcriber.load(what.model, case.device, backend=what.backend)
+    one_pass = what.way == ONE_PASS
+    transcriber = Transcriber.load(what.model, case.device, backend=what.backend, one_pass=one_pass)
     load_seconds = time.perf_counter() - begun
     # The first one pays for what is set up once.
     transcriber.transcribe(files[0])
@@ -85,7 +88,7 @@ def _texts(case: Case, said: Sequence[tuple[str, Transcript]]) -> dict[str, str]
     texts: dict[str, str] = {}
     for path, transcript in said:
         first = texts.setdefault(path, transcript.text)
-        if first != transcript.text and not _what(case).int8:
+        if first != transcript.text and _what(case).is_exact:
             raise CheckFailed(f"{case.name}: {path}: once {first!r}, then {transcript.text!r}")
     return texts
 

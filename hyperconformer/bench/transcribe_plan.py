@@ -1,7 +1,6 @@
 """The cases of ``bench transcribe`` from its arguments."""
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -19,6 +18,7 @@ from hyperconformer.bench.transcribing import (
     FIRST_TRANSCRIPT,
     HELP,
     ONE_BY_ONE,
+    ONE_PASS,
     SEGMENTED,
     Transcribing,
     audio_files,
@@ -113,8 +113,8 @@ def _models(arguments: argparse.Namespace) -> list[Model]:
     for folder in arguments.onnx or []:
         if arguments.device != "cpu":
             raise InputError("--onnx is measured on a CPU: leave --device out")
-        Transcriber.load(folder, backend=ONNXRUNTIME)
-        int8 = bool(json.loads(Path(folder, "config.json").read_text("utf-8")).get("int8"))
+        # Only what export onnx wrote has a word for it.
+        int8 = bool(getattr(Transcriber.load(folder, backend=ONNXRUNTIME).model, "int8", False))
         name = f"{ONNXRUNTIME} {INT8}" if int8 else ONNXRUNTIME
         if name in models:
             raise InputError(f"--onnx {folder} and {models[name].folder} are of one kind: give one of them")
@@ -176,7 +176,8 @@ def plan_transcribing(
         recording = folder / f"{least:g}.flac"
         say(f"writing a recording of {least:g} s")
         number, audio = join(every, least, recording)
-        cases.append(_given(template, "long", SEGMENTED, audio, number, str(recording)))
+        ways = (SEGMENTED, ONE_PASS) if arguments.one_pass else (SEGMENTED,)
+        cases += [_given(template, "long", way, audio, number, str(recording)) for way in ways]
     if "start" in parts:
         clip = min(paths, key=lambda path: abs(seconds[path] - CLIP_SECONDS))
         cases.append(_given(template, "start", FIRST_TRANSCRIPT, seconds[clip], 1, clip))

@@ -11,7 +11,8 @@ from hyperconformer.data.librispeech import parse_transcript_line
 from hyperconformer.errors import InputError
 from hyperconformer.transcribe.inputs import find_inputs
 
-ONE_BY_ONE, BATCHED, SEGMENTED = "one by one", "batched", "segmented"
+ONE_BY_ONE, BATCHED = "one by one", "batched"
+SEGMENTED, ONE_PASS = "segmented", "one pass"
 FIRST_TRANSCRIPT, HELP = "first transcript", "--help"
 SHOWN_WORDS = 4
 
@@ -34,12 +35,12 @@ class Transcribing:
         Of ``long`` the file that holds them, of ``start`` the clip.
     backend : {"torch", "onnxruntime"}
     int8 : bool
-        Whether weights have eight bits: then texts may be others.
+        Whether weights have eight bits.
 
     Examples
     --------
-    >>> Transcribing("batched", "model", "recordings", 1000).backend
-    'torch'
+    >>> [Transcribing(way, "model", "recordings", 9).is_exact for way in ("batched", "one pass")]
+    [True, False]
     """
 
     way: str
@@ -49,6 +50,11 @@ class Transcribing:
     recording: str = ""
     backend: str = "torch"
     int8: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it must give the same text as other systems."""
+        return not self.int8 and self.way != ONE_PASS
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ SMALL_SEARCH = (
     "--seconds 1 --steps 6 --d_model 16 --heads 2 --layers 1 --decoder_layers 1 --output_neurons 30 "
     "--lm_d_model 8 --lm_heads 2 --lm_layers 1 --repeats 1 --rounds 1"
 )
+SMALL_TRANSCRIPTION = "--limit 3 --long 2 30 --repeats 1 --rounds 1"
 SMALL_RECIPE = (
     "--d_model=16 --nhead=2 --d_ffn=64 --num_encoder_layers=1 --num_decoder_layers=1 --output_neurons=30 "
     "--num_workers=0 --steps 1 --warm_up 1 --rounds 1"
@@ -182,6 +183,9 @@ def test_every_command_runs(checkout: Path, tiny_librispeech, on_hub: dict[str, 
         elif command.startswith("hyperconformer bench decode"):
             outputs[command] = run(f"{command} {SMALL_SEARCH}", checkout)
             assert "pruned %" in outputs[command]
+        elif command.startswith("hyperconformer bench transcribe"):
+            outputs[command] = run(f"{command} {SMALL_TRANSCRIPTION}", checkout)
+            assert "x of long recordings" in outputs[command]
         elif command.startswith("hyperconformer bench"):
             outputs[command] = run(f"{command} {SMALL_BENCH} {SMALLER[command.split()[2]]}", checkout)
         else:

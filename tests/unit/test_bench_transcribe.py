@@ -74,13 +74,15 @@ def rows_of(cases: list[Case], rounds: int = 1, launch: Launch = child.examine) 
     return report.rows_of(runner.run_rounds(cases, rounds, quiet, launch=launch), "one by one")
 
 
-def exported(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, **described: bool) -> Path:
+def exported(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, *, int8: bool = False) -> Path:
     """What stands for an exported folder: PyTorch and a model's folder take its place."""
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
-    monkeypatch.setitem(
-        backends.BACKENDS, "onnxruntime", lambda choice: backends._torch(replace(choice, folder=str(model)))
-    )
+
+    def opened(choice: backends.Choice) -> backends.Opened:
+        asr, *others = backends._torch(replace(choice, folder=str(model)))
+        asr.int8 = int8
+        return asr, *others
+
+    monkeypatch.setitem(backends.BACKENDS, "onnxruntime", opened)
     return folder
 
 
@@ -220,6 +222,32 @@ def test_a_long_recording_is_scored_as_what_was_joined(model: Path, files: Path)
     [text] = heard.texts.values()
     # The first file comes again at the end.
     assert (heard.edits, heard.words) == word_errors(["ONE TWO " * 4], [text]) and heard.words == 8
+
+
+def test_one_pass_has_texts_of_its_own(model: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = planned(model, files, "--parts=long", "--long=30", "--one_pass")
+    # Otherwise both might find the same.
+    right = " ".join(["ONE TWO"] * cases[1].transcribing.number)
+    single = Transcript(cases[1].seconds, (Segment(0.0, 1.0, right),))
+    monkeypatch.setitem(transcribe.WAYS, "one pass", lambda heard, paths: iter([(paths[0], single)]))
+    segmented, one_pass = rows_of(cases, rounds=2)
+    assert segmented.first.heard.wer > one_pass.first.heard.wer == 0
+    assert segmented.first.heard.other_texts is one_pass.first.heard.other_texts is None
+    monkeypatch.undo()
+    taken = []
+    monkeypatch.setattr(transcribe, "Transcriber", Recorded(taken))
+    assert [child.examine(case).status for case in cases] == ["ok", "ok"] and taken == [False, True]
+
+
+class Recorded:
+    """Opens transcribers and takes down whether they hear in one pass."""
+
+    def __init__(self, taken: list[bool]) -> None:
+        self.taken = taken
+
+    def load(self, *given: object, one_pass: bool, **named: object) -> Transcriber:
+        self.taken.append(one_pass)
+        return Transcriber.load(*given, one_pass=one_pass, **named)
 
 
 def test_without_all_references_there_is_no_error_rate(model: Path, files: Path) -> None:
