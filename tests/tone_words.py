@@ -1,4 +1,4 @@
-"""Recordings whose words are tones, and a recogniser that hears them: what is said when is known exactly."""
+"""Recordings whose words are tones, and a recogniser that hears them: what is said and when is known."""
 
 from collections.abc import Iterator, Sequence
 

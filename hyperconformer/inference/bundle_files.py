@@ -19,6 +19,8 @@ CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD, CALIBRATION = (
     "calibration.json",
 )
 LONGEST_REASON = 300
+ONNX_ENCODER = "encoder.onnx"
+"""Where this lies, ``hyperconformer export onnx`` wrote the folder."""
 
 
 class Known(NamedTuple):
@@ -150,6 +152,9 @@ training wrote
         raise InputError(f"model '{folder}' is not a folder: {_remedy(str(folder))}")
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
         raise InputError(f"model '{folder}' is the folder of a run: its model is '{folder / 'model'}'")
+    if (folder / ONNX_ENCODER).is_file() and not (folder / WEIGHTS).exists():
+        said = "holds ONNX files: give it to `transcribe --backend onnxruntime`"
+        raise InputError(f"model '{folder}' {said}")
     sizes = {}
     for name, known in FILES.items():
         try:

@@ -1,24 +1,36 @@
 """What a bundle is, in a few lines, once all of it has been checked."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hyperconformer.inference.bundle import load_bundle
-from hyperconformer.inference.bundle_check import FORMAT, KINDS, LANGUAGE_MODEL_FORMAT, file_sum, read_config
+from hyperconformer.inference.bundle_check import (
+    FORMAT,
+    KINDS,
+    LANGUAGE_MODEL_FORMAT,
+    ONNX_FORMAT,
+    file_sum,
+    read_config,
+)
 from hyperconformer.inference.bundle_files import (
+    CARD,
     CONFIG,
     FILES,
     METRICS,
+    ONNX_ENCODER,
+    TOKENIZER,
     check_files,
     printable,
     read_json,
     unusable,
 )
 from hyperconformer.inference.language_model_bundle import load_language_model
+from hyperconformer.inference.onnx_files import FILES as ONNX_FILES
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.language_model import LanguageModel
+from hyperconformer.nn.initialise import without_weights
 from hyperconformer.text import Tokenizer
 
 Loaded = tuple[ASR | LanguageModel, Tokenizer]
@@ -110,16 +122,43 @@ def summarise(folder: Path) -> Summary:
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
+    if (folder / ONNX_ENCODER).is_file():
+        return _of_onnx(folder)
     sizes = check_files(folder)
     config = read_config(folder)
     if config["format"] not in LOADERS:
         legal = " or ".join(LOADERS)
         raise unusable(folder, CONFIG, f"its format is {config['format']!r:.40}, here {legal} is read")
     model, tokenizer = LOADERS[config["format"]](folder)
-    others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+    return _summary(folder, KINDS[config["format"]], model, tokenizer, sizes, FILES)
+
+
+def _of_onnx(folder: Path) -> Summary:
+    from hyperconformer.inference.onnx_backend import OnnxRecogniser  # an extra
+
+    recogniser = OnnxRecogniser.load(folder, threads=1)
+    # Only then is its file opened.
+    _ = recogniser.decoder
+    with without_weights():
+        model = ASR(recogniser.config)
+    known = (CONFIG, *ONNX_FILES, TOKENIZER, METRICS, CARD)
+    sizes = {name: (folder / name).stat().st_size for name in known if (folder / name).is_file()}
+    kind = KINDS[ONNX_FORMAT] + (" with weights in eight bits" if recogniser.int8 else "")
+    return _summary(folder, kind, model, recogniser.tokenizer, sizes, known)
+
+
+def _summary(
+    folder: Path,
+    kind: str,
+    model: ASR | LanguageModel,
+    tokenizer: Tokenizer,
+    sizes: Mapping[str, int],
+    known: Collection[str],
+) -> Summary:
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known)
     return Summary(
         str(folder),
-        KINDS[config["format"]],
+        kind,
         model.config.to_dict(),
         sum(parameter.numel() for parameter in model.parameters()),
         tokenizer.size,

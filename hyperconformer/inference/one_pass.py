@@ -122,12 +122,7 @@ def one_pass(
     >>> list(one_pass(np.zeros(2_000, np.float32), hear, lambda memory_nd: memory_nd, recognise))
     [Segment(start=0.0, end=0.16, text='TWO', words=(), hypotheses=())]
     """
-    memory_btd, frames_b = hear(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
-    memory_td = memory_btd[0, : int(frames_b[0])]
-    if not memory_td.isfinite().all():
-        raise InputError(
-            "its samples are far too large, or the model's precision too short: no finite scores"
-        )
+    memory_td = _heard(samples, hear)
     blank_t = torch.cat([head(rows).argmax(dim=-1) == BLANK for rows in memory_td.split(_ROWS)])
     longest = round(options.max_segment_seconds / SECONDS_PER_FRAME)
     pieces = (
@@ -144,6 +139,18 @@ def _to_words(segment: Segment) -> Segment:
     if not segment.words:
         return segment
     return replace(segment, start=segment.words[0].start, end=segment.words[-1].end)
+
+
+def _heard(samples: Samples, hear: Hear) -> Tensor:
+    """Encoder output of all of the recording, (T, D)."""
+    memory_btd, frames_b = hear(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
+    memory_td = memory_btd[0, : int(frames_b[0])]
+    if not memory_td.isfinite().all():
+        raise InputError(
+            "the recording gives no finite scores: its samples are far too large, or the model's precision "
+            "is too short for them"
+        )
+    return memory_td
 
 
 def slices(blank_t: npt.NDArray[np.bool_], longest: int) -> list[tuple[int, int]]:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.inference.bundle_check import FORMAT, ONNX_FORMAT
-from hyperconformer.inference.bundle_files import CONFIG, TOKENIZER
+from hyperconformer.inference.bundle_files import CONFIG, ONNX_ENCODER, TOKENIZER
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import Tokenizer
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
-ENCODER, MEMORY, DECODER = "encoder.onnx", "memory.onnx", "decoder.onnx"
+ENCODER, MEMORY, DECODER = ONNX_ENCODER, "memory.onnx", "decoder.onnx"
 FILES = (ENCODER, MEMORY, DECODER)
 PACKAGES = ("onnx", "onnxruntime")
 # What a stranger's folder may make us read; the largest recipe's encoder has a sixth of it.

@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ SMALL_BENCH = "--mixers identity --d_model 16 --heads 2 --batch_size 1 --repeats
 SMALLER = {
     "mixer": "--frames 9",
     "encoder": "--lengths 1 --layers 1",
+    "hear": "--lengths 1 --layers 1 --decoder_layers 1 --output_neurons 30",
     "step": "--seconds 1 --layers 1 --decoder_layers 1",
 }
 SMALL_SEARCH = (
@@ -101,104 +103,180 @@ def on_hub(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the commands run: a copy of the checkout, and what their example paths stand for."""
+
+    checkout: Path
+    librispeech: Path
+    digits: Path
+    mini: Path
+    recordings: Path
+    hub: dict[str, str]
+
+    def run(self, command: str, **variables: str) -> str:
+        """Run a command, with real folders for the README's."""
+        for name in ("librispeech", "digits"):
+            spelt = "/path/to/LibriSpeech" if name == "librispeech" else f"/path/to/{name}"
+            command = command.replace(spelt, str(getattr(self, name)))
+        return run(command.replace("/path/to/recordings", str(self.recordings)), self.checkout, **variables)
+
+
+def demo(command: str, place: Place) -> None:
+    # This environment is the installed one: -o tells make not to install another.
+    environment = Path(sys.executable).parents[1]
+    made = f"make -o {environment}/.installed demo VENV={environment} ARGS='--debug --noprogressbar'"
+    said = place.run(made)
+    assert re.search(r"^reference +(3001-1-0000) [A-Z ]+\ntranscript \1", said, re.MULTILINE)
+    clips = sorted((place.checkout / "data" / "mini" / "test-mini").rglob("*.flac"))
+    (place.checkout / "recordings").mkdir()
+    for name, clip in zip(("speech.wav", "more.flac", "recordings/a.flac"), clips, strict=False):
+        shutil.copy(clip, place.checkout / name)
+
+
+def train_language_model(command: str, place: Place) -> None:
+    small = "--output_folder=results/small_lm/7775 --debug --noprogressbar"
+    assert "perplexity of " in place.run(f"{command} {small}")
+    made = place.checkout / "results" / "small_lm"
+    shutil.copytree(made / "7775_debug", made / "7775", dirs_exist_ok=True)
+
+
+def train_recipe(command: str, place: Place) -> None:
+    small = "--debug --noprogressbar --beam_size=2 --max_decode_ratio=0.2 --num_workers=0"
+    place.run(f"{command.replace('python', sys.executable, 1)} {small}")
+    if "mini.yaml" in command:
+        # Where the README's next commands look for a whole run.
+        made = place.checkout / "results" / "mini"
+        shutil.copytree(made / "7775_debug", made / "7775", dirs_exist_ok=True)
+
+
+def torchrun(command: str, place: Place) -> None:
+    small = "--device=cpu --debug --noprogressbar --decode=[greedy] --num_workers=0"
+    said = place.run(f"OMP_NUM_THREADS=1 {command.replace('node=4', 'node=2')} {small}")
+    assert said.count("model folder: ") == 1
+
+
+def prepare(command: str, place: Place) -> None:
+    # All but the download: there is no network, and what it would bring is there.
+    place.run(command.replace(" --download", "").replace("data/LibriSpeech", str(place.mini)))
+
+
+def ngram(command: str, place: Place) -> None:
+    assert ("discounts" if "--text" in command else "perplexity ") in place.run(command)
+
+
+def import_speechbrain(command: str, place: Place) -> None:
+    leave_speechbrain_run(place.checkout / command.split()[2])
+    place.run(command)
+
+
+def check(command: str, place: Place) -> None:
+    assert place.run(command).endswith("\nok\n")
+
+
+def push(command: str, place: Place) -> None:
+    pushed = place.run(command.replace("OWNER", "owner").replace("NAME", "name"), **place.hub).strip()
+    place.hub["PUSHED"] = pushed
+
+
+def evaluate_from_hub(command: str, place: Place) -> None:
+    real = command.replace("hf://OWNER/NAME@COMMIT", place.hub["PUSHED"])
+    assert "WER %" in place.run(f"{real} --limit 1 --beam_size 3", **place.hub)
+
+
+def evaluate(command: str, place: Place) -> None:
+    said = place.run(f"{command} --limit 3 --beam_size 3")
+    assert "WER %" in said and ("best: --decode" in said) == ("--sweep" in command)
+
+
+def doctor(command: str, place: Place) -> None:
+    assert "FAULT" not in place.run(command)
+
+
+def compare(command: str, place: Place) -> None:
+    shutil.copytree(*(place.checkout / folder for folder in command.split()[2:]))
+    assert "No difference is shown" in place.run(command)
+
+
+def bench(command: str, place: Place) -> None:
+    small = f"{SMALL_BENCH} {SMALLER[command.split()[2]]}"
+    place.run(f"{command} {small}")
+
+
+def bench_train(command: str, place: Place) -> None:
+    assert "waiting %" in place.run(f"{command} {SMALL_RECIPE}")
+
+
+def bench_decode(command: str, place: Place) -> None:
+    assert "pruned %" in place.run(f"{command} {SMALL_SEARCH}")
+
+
+def bench_transcribe(command: str, place: Place) -> None:
+    assert "x of long recordings" in place.run(f"{command} {SMALL_TRANSCRIPTION}")
+
+
+def transcribe(command: str, place: Place) -> None:
+    said = place.run(command)
+    if "--output_dir" in command:
+        assert (place.checkout / "transcripts" / "a.srt").is_file()
+    elif "more.flac" in command:
+        assert [line.split(":")[0] for line in said.splitlines()] == ["speech.wav", "more.flac"]
+    else:
+        assert said.count("\n") == 1
+
+
+def plain(command: str, place: Place) -> None:
+    place.run(command)
+
+
+# Of several that fit the first one counts.
+COMMANDS: dict[str, Callable[[str, Place], None]] = {
+    "make demo": demo,
+    "python train.py recipes/LibriSpeech/LM": train_language_model,
+    "python train.py": train_recipe,
+    "torchrun": torchrun,
+    "echo ": plain,
+    "hyperconformer prepare": prepare,
+    "hyperconformer ngram": ngram,
+    "hyperconformer import-speechbrain": import_speechbrain,
+    "hyperconformer export": plain,
+    "hyperconformer check": check,
+    "hyperconformer push": push,
+    "hyperconformer evaluate hf://": evaluate_from_hub,
+    "hyperconformer evaluate": evaluate,
+    "hyperconformer doctor": doctor,
+    "hyperconformer compare": compare,
+    "hyperconformer bench train": bench_train,
+    "hyperconformer bench decode": bench_decode,
+    "hyperconformer bench transcribe": bench_transcribe,
+    "hyperconformer bench": bench,
+    "hyperconformer transcribe": transcribe,
+}
+INSTALLATION = ("make test", "pip install")
+
+
 def test_every_command_runs(checkout: Path, tiny_librispeech, on_hub: dict[str, str]) -> None:
     librispeech = tiny_librispeech(
         splits={"train-clean-100": 4, "train-clean-360": 2, "train-other-500": 2, "dev-clean": 2}
         | {"test-clean": 2, "test-other": 2}
     )
-    digits = tiny_librispeech(splits={"train-digits": 12, "test-digits": 2})
-    mini = tiny_librispeech(splits={"train-clean-5": 4, "dev-clean-2": 2})
     recordings = tiny_librispeech(splits={"train": 2}) / "train"
     for clip in recordings.rglob("*.flac"):
         clip.with_suffix(".txt").write_text("Yes.", encoding="utf-8")
     for transcript in recordings.rglob("*.trans.txt"):
         transcript.unlink()
-    environment = Path(sys.executable).parents[1]
-    outputs = {}
+    digits = tiny_librispeech(splits={"train-digits": 12, "test-digits": 2})
+    mini = tiny_librispeech(splits={"train-clean-5": 4, "dev-clean-2": 2})
+    place = Place(checkout, librispeech, digits, mini, recordings, on_hub)
+    ran = set()
     for command in commands():
-        if command == "make test" or command.startswith("pip install"):
+        if command.startswith(INSTALLATION):
             continue
-        if command == "make demo":
-            # This environment is the installed one: -o tells make not to install another.
-            made = f"make -o {environment}/.installed demo VENV={environment} ARGS='--debug --noprogressbar'"
-            outputs[command] = run(made, checkout)
-        elif command.startswith("python train.py recipes/LibriSpeech/LM"):
-            small = "--output_folder=results/small_lm/7775 --debug --noprogressbar"
-            outputs[command] = run(f"{command} {small}", checkout)
-            assert "perplexity of " in outputs[command]
-            made = checkout / "results" / "small_lm"
-            shutil.copytree(made / "7775_debug", made / "7775", dirs_exist_ok=True)
-        elif command.startswith("hyperconformer ngram"):
-            outputs[command] = run(command, checkout)
-            assert ("discounts" if "--text" in command else "perplexity ") in outputs[command]
-        elif command.startswith("torchrun"):
-            real = command.replace("/path/to/LibriSpeech", str(librispeech)).replace("node=4", "node=2")
-            small = "--device=cpu --debug --noprogressbar --decode=[greedy] --num_workers=0"
-            outputs[command] = run(f"OMP_NUM_THREADS=1 {real} {small}", checkout)
-            assert outputs[command].count("model folder: ") == 1
-        elif command.startswith("python train.py"):
-            real = command.replace("/path/to/LibriSpeech", str(librispeech))
-            real = real.replace("/path/to/digits", str(digits)).replace("python", sys.executable, 1)
-            small = "--debug --noprogressbar --beam_size=2 --max_decode_ratio=0.2 --num_workers=0"
-            outputs[command] = run(f"{real} {small}", checkout)
-            if "mini.yaml" in real:
-                # Where the README's next commands look for a whole run.
-                made = checkout / "results" / "mini"
-                shutil.copytree(made / "7775_debug", made / "7775", dirs_exist_ok=True)
-        elif command.startswith("hyperconformer prepare"):
-            # All but the download: there is no network, and what it would bring is there.
-            real = command.replace(" --download", "").replace("data/LibriSpeech", str(mini))
-            outputs[command] = run(real.replace("/path/to/recordings", str(recordings)), checkout)
-        elif command.startswith("hyperconformer import-speechbrain"):
-            leave_speechbrain_run(checkout / command.split()[2])
-            outputs[command] = run(command, checkout)
-        elif command.startswith("hyperconformer check"):
-            outputs[command] = run(command, checkout)
-            assert outputs[command].endswith("\nok\n")
-        elif command.startswith("hyperconformer push"):
-            real = command.replace("OWNER", "owner").replace("NAME", "name")
-            outputs[command] = run(real, checkout, **on_hub)
-            pushed = outputs[command].strip()
-        elif command.startswith("hyperconformer evaluate hf://"):
-            real = command.replace("hf://OWNER/NAME@COMMIT", pushed)
-            outputs[command] = run(f"{real} --limit 1 --beam_size 3", checkout, **on_hub)
-            assert "WER %" in outputs[command]
-        elif command.startswith("hyperconformer evaluate"):
-            outputs[command] = run(f"{command} --limit 3 --beam_size 3", checkout)
-            assert "WER %" in outputs[command]
-            assert ("best: --decode" in outputs[command]) == ("--sweep" in command)
-        elif command.startswith("echo "):
-            outputs[command] = run(command, checkout)
-        elif command == "hyperconformer doctor":
-            outputs[command] = run(command, checkout)
-            assert "FAULT" not in outputs[command]
-        elif command.startswith("hyperconformer compare"):
-            shutil.copytree(*(checkout / folder for folder in command.split()[2:]))
-            outputs[command] = run(command, checkout)
-            assert "No difference is shown" in outputs[command]
-        elif command.startswith("hyperconformer bench train"):
-            real = command.replace("/path/to/LibriSpeech", str(librispeech))
-            outputs[command] = run(f"{real} {SMALL_RECIPE}", checkout)
-            assert "waiting %" in outputs[command]
-        elif command.startswith("hyperconformer bench decode"):
-            outputs[command] = run(f"{command} {SMALL_SEARCH}", checkout)
-            assert "pruned %" in outputs[command]
-        elif command.startswith("hyperconformer bench transcribe"):
-            outputs[command] = run(f"{command} {SMALL_TRANSCRIPTION}", checkout)
-            assert "x of long recordings" in outputs[command]
-        elif command.startswith("hyperconformer bench"):
-            outputs[command] = run(f"{command} {SMALL_BENCH} {SMALLER[command.split()[2]]}", checkout)
-        else:
-            clips = sorted((checkout / "data" / "mini" / "test-mini").rglob("*.flac"))
-            shutil.copy(clips[0], checkout / "more.flac")
-            shutil.copy(clips[1], checkout / "speech.wav")
-            outputs[command] = run(command, checkout)
-    assert len(outputs) >= 6
-    assert re.search(r"^reference +(3001-1-0000) [A-Z ]+\ntranscript \1", outputs["make demo"], re.MULTILINE)
-    transcribed = next(
-        said for command, said in outputs.items() if command.startswith("hyperconformer transcribe")
-    )
-    assert [line.split(":")[0] for line in transcribed.splitlines()] == ["speech.wav", "more.flac"]
+        prefix = next((prefix for prefix in COMMANDS if command.startswith(prefix)), None)
+        assert prefix is not None, f"no rule for the README's {command!r}"
+        COMMANDS[prefix](command, place)
+        ran.add(prefix)
+    assert ran == set(COMMANDS)
     for block in blocks("python"):
         (checkout / "snippet.py").write_text(block, encoding="utf-8")
         run(f"{sys.executable} snippet.py", checkout)

@@ -24,6 +24,7 @@ from tests.recipe.digits import (
     time_errors_of,
     with_noise,
 )
+from tests.recipe.transcription import check_every_way_in, check_many, check_onnx
 from train import train
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
@@ -85,6 +86,10 @@ def test_spoken_digits(shared_data: Path, tmp_path: Path) -> None:
     bundle = train(CommandLine.parse([str(HPARAMS / "digits.yaml"), *folders, "--noprogressbar"]))
     rates = rates_of(bundle)
     assert rates["greedy"] <= 2 and rates["joint"] <= 2
+    data_folder = shared_data / "digits"
+    check_every_way_in(bundle, data_folder, "test-digits", tmp_path)
+    check_many(bundle, data_folder, ("test-digits", "train-digits"), count=1000)
+    check_onnx(bundle, data_folder, "test-digits", tmp_path)
     digit_times_are_near(bundle, shared_data)
     figures = {measure: confidence_figures(bundle, shared_data, measure) for measure in MEASURES}
     clean, fitted = figures["product"]

@@ -32,6 +32,25 @@ def slow_log_mel(samples: Array, window: Array, filters: Array, n_fft: int) -> A
     return np.maximum(decibels, decibels.max() - 80)
 
 
+@pytest.mark.parametrize("n_fft", [400, 512])
+@pytest.mark.parametrize("piece", [1, 201 * 2 * 7, 201 * 2 * 64])
+def test_pieces_are_the_whole(n_fft: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long recordings take some frames at a time: one, seven, sixty-four."""
+    generator = torch.Generator().manual_seed(0)
+    samples_bs = torch.randn(2, 32_123, generator=generator, dtype=torch.float64)
+    lengths = torch.tensor([32_123, 20_001])
+    log_mel = LogMel(n_fft=n_fft)
+    whole, frames = log_mel(samples_bs, lengths)
+    calls = []
+    mel = log_mel._mel
+    monkeypatch.setattr(log_mel, "_mel", lambda *args, **keys: calls.append(1) or mel(*args, **keys))
+    monkeypatch.setattr("hyperconformer.features.PIECE_VALUES", piece)
+    pieces, piece_frames = log_mel(samples_bs, lengths)
+    assert len(calls) > 3
+    torch.testing.assert_close(pieces, whole, rtol=1e-12, atol=1e-9)
+    assert piece_frames.tolist() == frames.tolist()
+
+
 def slow_mel_filters(n_fft: int, n_mels: int) -> Array:
     """Filters one weight at a time: (n_fft / 2 + 1, M)."""
     top_mel = 2595 * np.log10(1 + 8000 / 700)

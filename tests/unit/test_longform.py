@@ -120,6 +120,16 @@ def test_words_come_from_where_they_are_farther_from_the_edge() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("apart", [-0.1, 0.1])
+def test_a_word_at_the_middle_that_both_hear_differently_is_one(apart: float) -> None:
+    """By its times alone it would come from both pieces or from none."""
+    left = [Word("ONE", 8.5, 8.8, 1.0), Word("SEVEN", 8.8 + apart, 9.2 + apart, 1.0)]
+    right = [Word("ELEVEN", 8.8 - apart, 9.2 - apart, 1.0), Word("TWO", 9.4, 9.6, 1.0)]
+    ours, theirs = stitch(left, right, 8.0, 10.0)
+    assert len(ours + theirs) == 3
+    assert [(ours + theirs)[i].text for i in (0, -1)] == ["ONE", "TWO"]
+
+
 def test_words_at_the_seam_do_not_overlap() -> None:
     left, right = [Word("A", 8.0, 9.2, 1.0)], [Word("B", 8.9, 9.9, 1.0)]
     ours, theirs = stitch(left, right, 8.0, 10.0)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -21,6 +22,7 @@ from hyperconformer.export.onnx_parity import check_parity
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.onnx_backend import Graph, OnnxRecogniser
 from hyperconformer.inference.onnx_files import FILES, open_folder, parse
+from hyperconformer.inference.transcriber import Transcriber
 from hyperconformer.mixers import MIXERS, make_mixer
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
@@ -53,6 +55,24 @@ def folder(exported: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def recogniser(exported: Path) -> OnnxRecogniser:
     return OnnxRecogniser.load(exported, threads=1)
+
+
+def test_check_opens_it_and_others_say_what_does(exported: Path, capsys) -> None:
+    assert main(["check", str(exported)]) == 0
+    said = capsys.readouterr().out
+    assert "a recogniser's ONNX files, hypermixing" in said and said.endswith("\nok\n")
+    assert main(["transcribe", "a.wav", "--model", str(exported)]) == 2
+    assert "--backend onnxruntime" in capsys.readouterr().err
+
+
+def test_transcribe_hears_by_onnxruntime(exported: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+    for decode in ("greedy", "prefix", "rescore", "joint"):
+        by_torch = Transcriber.load(tiny_bundle, decode=decode, word_times=True).transcribe(noise)
+        by_onnx = Transcriber.load(
+            exported, backend="onnxruntime", decode=decode, word_times=True
+        ).transcribe(noise)
+        assert by_onnx.text == by_torch.text and len(by_onnx.words) == len(by_torch.words)
 
 
 def test_the_folder_is_whole_and_says_nothing_of_this_machine(exported: Path, tiny_bundle: Path) -> None:
