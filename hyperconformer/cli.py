@@ -39,7 +39,7 @@ COMMANDS = {
     "bench": (
         bench.run,
         bench.add_arguments,
-        "time and memory of mixers, encoder, training step, training and decoding",
+        "time and memory of mixers, encoder, training step, training, decoding and transcription",
     ),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "check": (

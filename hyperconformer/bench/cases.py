@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from hyperconformer.bench.decoding import Decoding, Found
+from hyperconformer.bench.transcribing import Heard, Transcribing
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import MIXERS
 from hyperconformer.models.config import ModelConfig
@@ -17,11 +18,12 @@ ONNX, INT8 = "onnx:", "int8:"
 # SpeechBrain's token mixers for the Conformer, and what they are called here.
 THEIR_MIXERS = {"hypermixing": "hypermixing", "RelPosMHAXL": "relative", "RoPEMHA": "attention"}
 
-Kind = Literal["mixer", "encoder", "hear", "step", "train", "decode"]
-Part = Literal["forward", "backward", "step", "search"]
+Kind = Literal["mixer", "encoder", "hear", "step", "train", "decode", "transcribe"]
+Part = Literal["forward", "backward", "step", "search", "files", "long", "start"]
 Status = Literal["ok", "fails", "too long", "refused"]
 
-# What is timed of each kind: the backward part holds its forward pass too.
+# What is timed of each kind: the backward part holds its forward pass too. Those of transcribe are many
+# files, a long recording, and the program from its start.
 PARTS: dict[Kind, tuple[Part, ...]] = {
     "mixer": ("forward", "backward"),
     "encoder": ("forward", "backward"),
@@ -29,6 +31,7 @@ PARTS: dict[Kind, tuple[Part, ...]] = {
     "step": ("step",),
     "train": ("step",),
     "decode": ("search",),
+    "transcribe": ("files", "long", "start"),
 }
 
 FRAMES_PER_SECOND = 25
@@ -100,15 +103,16 @@ class Case:
 
     Attributes
     ----------
-    kind : {"mixer", "encoder", "hear", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
     system : str
         A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's; of ``hear``
-        ``onnx:`` or ``int8:`` and a mixer's.
-    part : {"forward", "backward", "step", "search"}
+        ``onnx:`` or ``int8:`` and a mixer's. Of ``transcribe`` what is done, and by what.
+    part : {"forward", "backward", "step", "search", "files", "long", "start"}
     seconds : float
-        Length of every utterance; of ``train`` that of a batch, with its padding, at most.
+        Length of every utterance; of ``train`` that of a batch, with its padding, at most; of ``transcribe``
+        all audio.
     batch_size : int
-        Utterances; of ``train`` one batch.
+        Utterances; of ``train`` and ``transcribe`` 1.
     device : str
     precision : {"fp32", "bf16", "fp16"}
     mode : {"eager", "compile"}
@@ -124,6 +128,8 @@ class Case:
         What ``train`` trains.
     decoding : Decoding or None
         What ``decode`` decodes.
+    transcribing : Transcribing or None
+        What ``transcribe`` transcribes.
     files : str
         Of ``hear``: the folder with a folder of ONNX files for each system.
 
@@ -149,6 +155,7 @@ class Case:
     sizes: Sizes = field(default_factory=Sizes)
     recipe: Recipe | None = None
     decoding: Decoding | None = None
+    transcribing: Transcribing | None = None
     files: str = ""
 
     @property
@@ -217,8 +224,9 @@ class Case:
         values = json.loads(text)
         recipe = values["recipe"] and Recipe(**values["recipe"])
         decoding = values["decoding"] and Decoding(**values["decoding"])
-        sizes = Sizes(**values["sizes"])
-        return cls(**{**values, "sizes": sizes, "recipe": recipe, "decoding": decoding})
+        transcribing = values["transcribing"] and Transcribing(**values["transcribing"])
+        parts = {"recipe": recipe, "decoding": decoding, "transcribing": transcribing}
+        return cls(**{**values, "sizes": Sizes(**values["sizes"]), **parts})
 
 
 @dataclass(frozen=True)
@@ -247,6 +255,8 @@ class Outcome:
         Of ``train``: a sum over the utterances of every timed batch; equal for equal batches.
     found : Found or None
         Of ``decode``.
+    heard : Heard or None
+        Of ``transcribe``.
 
     Examples
     --------
@@ -265,6 +275,7 @@ class Outcome:
     waited_ms: float | None = None
     batches: str = ""
     found: Found | None = None
+    heard: Heard | None = None
 
     def to_json(self) -> str:
         """One line of JSON, without the case."""
@@ -277,7 +288,8 @@ class Outcome:
         """Read it back."""
         values: dict[str, Any] = json.loads(text)
         found = values["found"] and Found(**{**values["found"], "tokens": tuple(values["found"]["tokens"])})
-        return cls(case, **{**values, "times_ms": tuple(values["times_ms"]), "found": found})
+        heard = values["heard"] and Heard(**values["heard"])
+        return cls(case, **{**values, "times_ms": tuple(values["times_ms"]), "found": found, "heard": heard})
 
 
 def max_frames(system: str) -> int | None:

@@ -232,6 +232,17 @@ def _hearing(arguments: argparse.Namespace) -> Iterator[Plan]:
         yield cases, against
 
 
+@contextmanager
+def _transcribing(arguments: argparse.Namespace) -> Iterator[Plan]:
+    """The same of transcription; long recordings lie ready as long as the cases are of use."""
+    from hyperconformer.bench.transcribe_plan import plan_transcribing
+
+    machine = _machine(arguments)
+    with TemporaryDirectory() as folder:
+        cases = plan_transcribing(arguments, machine, Path(folder), _say)
+        yield cases, _against(arguments, list(dict.fromkeys(case.system for case in cases)), "--parts")
+
+
 PLANS: dict[str, Callable[[argparse.Namespace], AbstractContextManager[Plan]]] = {
     "mixer": _synthetic,
     "encoder": _synthetic,
@@ -239,6 +250,7 @@ PLANS: dict[str, Callable[[argparse.Namespace], AbstractContextManager[Plan]]] =
     "step": _synthetic,
     "train": _training,
     "decode": _decoding,
+    "transcribe": _transcribing,
 }
 
 
@@ -263,8 +275,8 @@ def _say(line: str) -> None:
 
 def _report(arguments: argparse.Namespace, rows: "list[Row]", against: str) -> None:
     """Print the table; write what was asked for, or the JSON to standard output if no folder takes it."""
+    from hyperconformer.bench.columns import text_table
     from hyperconformer.bench.record import Origin, table_of, to_dict
-    from hyperconformer.bench.report import text_table
 
     origin = Origin.of(spelt(arguments), rows[0].case)
     said = json.dumps(to_dict(arguments.kind, rows, against, origin))

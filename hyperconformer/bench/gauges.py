@@ -92,3 +92,19 @@ def peak_memory(case: Case, start: int | None) -> int | None:
     """
     peak = _status("VmHWM") if case.device_type == "cpu" else torch.cuda.max_memory_allocated(case.device)
     return None if start is None or peak is None else max(0, peak - start)
+
+
+def process_peak() -> int | None:
+    """Most memory that this process had at once, since it began or since :func:`start_memory` on a CPU.
+
+    Returns
+    -------
+    int or None
+        Bytes of the machine's memory, not of a GPU's. None where the machine does not tell.
+
+    Examples
+    --------
+    >>> (process_peak() or 2**20) >= 2**20
+    True
+    """
+    return _status("VmHWM")

@@ -113,6 +113,66 @@ _DECODING: tuple[Option, ...] = (
     *(option for option in _COMMON if option[0] not in _NOT_OF_DECODING),
 )
 
+# What transcribe says otherwise.
+_NOT_OF_TRANSCRIBING = (
+    "--precision",
+    "--modes",
+    "--mixers",
+    "--against",
+    "--repeats",
+    "--limit",
+    "--seed",
+    "--d_model",
+    "--heads",
+    "--output",
+)
+
+_TRANSCRIBING: tuple[Option, ...] = (
+    ("--model", {"required": True, "metavar": "DIR", "help": "model folder"}),
+    ("--files", {"required": True, "metavar": "DIR", "help": "folder of recordings"}),
+    (
+        "--limit",
+        {
+            "type": _positive,
+            "default": 1000,
+            "dest": "number",
+            "metavar": "N",
+            "help": "files (1000); if there are fewer, they are taken in turns",
+        },
+    ),
+    (
+        "--onnx",
+        {"nargs": "+", "metavar": "DIR", "help": "what export onnx made of the model, int8 too if you like"},
+    ),
+    (
+        "--long",
+        {"nargs": "+", "metavar": "SECONDS", "help": "recordings of these lengths, joined of the files"},
+    ),
+    ("--one_pass", {"action": "store_true", "help": "these in one pass of the encoder too"}),
+    (
+        "--parts",
+        {
+            "nargs": "+",
+            "help": "files, long, start (the program from its start), one or more; "
+            "default: all, long only if it is given",
+        },
+    ),
+    ("--against", {"metavar": "NAME", "help": "system that ratios refer to: one by one"}),
+    ("--repeats", {"type": _positive, "default": 5, "help": "timed starts of the program in a round"}),
+    (
+        "--limit_seconds",
+        {
+            "type": float,
+            "default": 3600.0,
+            "dest": "limit",
+            "metavar": "SECONDS",
+            "help": "longest life of a process",
+        },
+    ),
+    _ONLY_JSON,
+    *(option for option in _COMMON if option[0] not in _NOT_OF_TRANSCRIBING),
+)
+
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "mixer": (
         _length("--frames", ["375"], "encoder frames of 40 ms, one or more lengths"),
@@ -163,6 +223,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         *(option for option in _COMMON if option[0] not in _NOT_OF_TRAINING),
     ),
     "decode": _DECODING,
+    "transcribe": _TRANSCRIBING,
 }
 SUMMARIES = {
     "mixer": "a token mixer alone",
@@ -171,6 +232,7 @@ SUMMARIES = {
     "step": "a whole training step of the 8M system",
     "train": "training of a recipe on real speech",
     "decode": "the search for the best hypothesis of an utterance",
+    "transcribe": "from audio files to their text, and from the start of the program to the first one",
 }
 # They say where the numbers go, not how they came about.
 NOT_RECORDED = ("--output", "--record")

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from hyperconformer.bench.cases import Case, Kind
-from hyperconformer.bench.report import COLUMNS, Row
+from hyperconformer.bench.columns import COLUMNS
+from hyperconformer.bench.report import Row
 from hyperconformer.provenance import commit, processor
 
 SECTION = "## Speed and memory"
@@ -21,6 +22,7 @@ TITLES: dict[Kind, str] = {
     "step": "### Training step",
     "train": "### Training",
     "decode": "### Decoding",
+    "transcribe": "### Transcription",
 }
 
 
@@ -76,7 +78,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "hear", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -101,7 +103,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "hear", "step", "train", "decode"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
     rows : sequence of Row
     against : str
         The reference system.

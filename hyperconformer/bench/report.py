@@ -1,12 +1,13 @@
-"""From outcomes to rows, from rows to a table that a person reads."""
+"""From outcomes to rows: medians over the rounds, and ratios to a reference system."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from hyperconformer.bench.cases import UPSTREAM, Case, Outcome, Part
+from hyperconformer.bench.cases import Case, Outcome, Part
 from hyperconformer.bench.decoding import Decoding, Found
+from hyperconformer.bench.transcribing import ONE_BY_ONE, Heard, Summary, summary
 
 MEBIBYTE = 2**20
 
@@ -31,6 +32,8 @@ class Measured:
         Of ``train``: share of the time that went by waiting for data, the median over the rounds.
     found : Found or None
         Of ``decode``.
+    heard : Summary or None
+        Of ``transcribe``.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class Measured:
     fastest_speed: float | None = None
     waiting: float | None = None
     found: Found | None = None
+    heard: Summary | None = None
 
     @property
     def fastest_ms(self) -> float | None:
@@ -85,12 +89,21 @@ class Row:
     ratios: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def first(self) -> Measured:
+        """Its forward pass, or the only part that it has."""
+        return next(iter(self.parts.values()))
+
+    @property
+    def saved_bytes(self) -> int | None:
+        """What a forward pass kept, the median over the parts."""
+        return _median([measured.saved_bytes for measured in self.parts.values()])
+
+    @property
     def audio_seconds_per_second(self) -> float | None:
-        """Speed of the forward pass or step by its median time; of ``train`` the median of the rounds."""
-        measured = next(iter(self.parts.values()))
-        if measured.speeds:
-            return statistics.median(measured.speeds)
-        median = measured.median_ms
+        """Speed of the first part by its median time; of ``train`` the median of the rounds."""
+        if self.first.speeds:
+            return statistics.median(self.first.speeds)
+        median = self.first.median_ms
         return None if median is None else 1000 * self.case.batch_size * self.case.seconds / median
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,12 +128,13 @@ def _median(values: Sequence[int | None]) -> int | None:
     return round(statistics.median(known)) if known else None
 
 
-def _measured(outcomes: Sequence[Outcome]) -> Measured:
+def _measured(outcomes: Sequence[Outcome], truth: Heard | None) -> Measured:
     wrong = next((outcome for outcome in outcomes if outcome.status != "ok"), None)
     if wrong is not None:
         return Measured(status=wrong.status, note=wrong.note)
     rounds = [(o.audio_seconds, o.times_ms) for o in outcomes if o.audio_seconds is not None]
     fastest = sum(map(min, zip(*(times for _, times in rounds), strict=True)))
+    heard = [o.heard for o in outcomes if o.heard is not None]
     waiting = [o.waited_ms / sum(o.times_ms) for o in outcomes if o.waited_ms is not None]
     return Measured(
         tuple(time for outcome in outcomes for time in outcome.times_ms),
@@ -130,6 +144,7 @@ def _measured(outcomes: Sequence[Outcome]) -> Measured:
         fastest_speed=1000 * rounds[0][0] / fastest if rounds else None,
         waiting=statistics.median(waiting) if waiting else None,
         found=outcomes[0].found,
+        heard=summary(heard, truth) if heard else None,
     )
 
 
@@ -144,7 +159,10 @@ def _quantities(row: Row) -> dict[str, float | None]:
             quantities["fastest speed"] = measured.fastest_speed
         if part == "search":
             quantities["fastest search time"] = measured.fastest_ms
-    quantities["saved"] = _median([measured.saved_bytes for measured in row.parts.values()])
+        if measured.heard is not None:
+            quantities[f"{part} speed"] = row.audio_seconds_per_second
+            quantities[f"{part} process"] = measured.heard.process_bytes
+    quantities["saved"] = row.saved_bytes
     return quantities
 
 
@@ -160,6 +178,10 @@ def _compared(row: Row, reference: Row | None) -> Row:
     return replace(row, ratios=ratios)
 
 
+# System, seconds, mode and what is decoded.
+_Key = tuple[str, float, str, Decoding | None]
+
+
 def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
     """Join the outcomes of all rounds and parts, and compare with the reference system.
 
@@ -167,7 +189,8 @@ def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
     ----------
     outcomes : sequence of Outcome
     against : str
-        The reference system: compared at the same length in the same mode, or eager where it only is.
+        The reference system: compared at the same length in the same mode, or eager where it only is. A long
+        recording is compared with the first one of the same system instead.
 
     Returns
     -------
@@ -181,217 +204,24 @@ def rows_of(outcomes: Sequence[Outcome], against: str) -> list[Row]:
     >>> rows_of([Outcome(case, "ok", times_ms=(10.0,)), half], against="attention")[1].ratios
     {'step time': 0.5}
     """
-    groups: dict[tuple[str, float, str, Decoding | None], dict[Part, list[Outcome]]] = {}
+    groups: dict[_Key, dict[Part, list[Outcome]]] = {}
     for outcome in outcomes:
         case = outcome.case
         group = groups.setdefault((case.system, case.seconds, case.mode, case.decoding), {})
         group.setdefault(case.part, []).append(outcome)
+    truth = next((o.heard for o in outcomes if o.heard and o.case.system == ONE_BY_ONE), None)
     rows = {}
     for key, parts in groups.items():
         every = [outcome for found in parts.values() for outcome in found]
         parameters = next((o.parameters for o in every if o.parameters is not None), None)
-        measured = {part: _measured(found) for part, found in parts.items()}
+        measured = {part: _measured(found, truth) for part, found in parts.items()}
         rows[key] = Row(every[0].case, measured, parameters)
-    return [
-        _compared(row, rows.get((against, *key[1:]), rows.get((against, key[1], "eager", key[3]))))
-        for key, row in rows.items()
-    ]
+    return [_compared(row, _reference(key, rows, against)) for key, row in rows.items()]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Text of a table, and a note where something went wrong.
-
-    Attributes
-    ----------
-    text, note : str
-
-    Examples
-    --------
-    >>> Cell("fails", "out of memory").inline()
-    'fails: out of memory'
-    """
-
-    text: str
-    note: str = ""
-
-    def inline(self) -> str:
-        """Text and note in one."""
-        return f"{self.text}: {self.note}" if self.note else self.text
-
-
-def _number(value: float | None, unit: float = 1.0) -> Cell:
-    if value is None:
-        return Cell("-")
-    value /= unit
-    return Cell(f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}")
-
-
-def _time(part: Part) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        measured = row.parts.get(part, Measured())
-        if measured.status != "ok":
-            return Cell("-" if measured.status == "too long" else "fails", measured.note)
-        times = f"{_number(measured.fastest_ms).text} / {_number(measured.median_ms).text}"
-        return Cell(times if measured.times_ms else "-")
-
-    return cell
-
-
-def _peak(part: Part) -> Callable[[Row], Cell]:
-    return lambda row: _number(row.parts.get(part, Measured()).peak_bytes, MEBIBYTE)
-
-
-def _ratio(name: str) -> Callable[[Row], Cell]:
-    return lambda row: _number(row.ratios.get(name))
-
-
-Column = tuple[str, Callable[[Row], Cell]]
-
-_WHAT: tuple[Column, ...] = (
-    ("system", lambda row: Cell(row.case.system)),
-    ("mode", lambda row: Cell(row.case.mode)),
-    ("precision", lambda row: Cell(row.case.precision)),
-    ("seconds", lambda row: Cell(row.case.length)),
-    ("batch", lambda row: Cell(str(row.case.batch_size))),
-    ("weights", lambda row: Cell("-" if row.parameters is None else f"{row.parameters:,}")),
-)
-_FORWARD: Column = ("forward ms", _time("forward"))
-_SPEED: Column = ("audio s / s", lambda row: _number(row.audio_seconds_per_second))
-_SAVED: Column = ("saved MiB", lambda row: _number(_quantities(row)["saved"], MEBIBYTE))
-_BOTH_PASSES: tuple[Column, ...] = (
-    *_WHAT,
-    _FORWARD,
-    ("forward+backward ms", _time("backward")),
-    _SPEED,
-    ("forward peak MiB", _peak("forward")),
-    ("forward+backward peak MiB", _peak("backward")),
-    _SAVED,
-    ("forward x", _ratio("forward time")),
-    ("forward+backward x", _ratio("backward time")),
-    ("peak x", _ratio("backward peak")),
-    ("saved x", _ratio("saved")),
-)
-
-
-def _waiting(row: Row) -> Cell:
-    waiting = row.parts["step"].waiting
-    return Cell("-" if waiting is None else f"{100 * waiting:.1f}")
-
-
-def _of_decoding(name: str) -> Callable[[Row], Cell]:
-    return lambda row: Cell(str(getattr(row.case.decoding, name) or "-"))
-
-
-def _share(name: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        share = getattr(row.parts["search"].found, name, None)
-        return Cell("-" if share is None else f"{100 * share:.3g}")
-
-    return cell
-
-
-COLUMNS: Mapping[str, tuple[Column, ...]] = {
-    "mixer": _BOTH_PASSES,
-    "encoder": _BOTH_PASSES,
-    "hear": (_WHAT[0], *_WHAT[3:], _FORWARD, _SPEED, ("forward x", _ratio("forward time"))),
-    "step": (
-        *_WHAT,
-        ("step ms", _time("step")),
-        _SPEED,
-        ("peak MiB", _peak("step")),
-        _SAVED,
-        ("step x", _ratio("step time")),
-        ("peak x", _ratio("step peak")),
-        ("saved x", _ratio("saved")),
-    ),
-    "train": (
-        *_WHAT[:3],
-        ("seconds a batch", _WHAT[3][1]),
-        _WHAT[-1],
-        ("step ms", _time("step")),
-        _SPEED,
-        ("fastest", lambda row: _number(row.parts["step"].fastest_speed)),
-        ("waiting %", _waiting),
-        ("peak MiB", _peak("step")),
-        ("speed x", _ratio("speed")),
-        ("fastest x", _ratio("fastest speed")),
-        ("peak x", _ratio("step peak")),
-    ),
-    "decode": (
-        _WHAT[0],
-        ("recogniser", _of_decoding("recogniser")),
-        ("language model", _of_decoding("language_model")),
-        ("beam", _of_decoding("beam")),
-        ("steps", _of_decoding("steps")),
-        _WHAT[3],
-        _WHAT[-1],
-        ("search ms", _time("search")),
-        _SPEED,
-        ("peak MiB", _peak("search")),
-        ("pruned %", _share("pruned")),
-        ("full steps %", _share("fell_back")),
-        ("time x", _ratio("search time")),
-        ("fastest x", _ratio("fastest search time")),
-        ("peak x", _ratio("search peak")),
-    ),
-}
-
-
-def text_table(rows: Sequence[Row], against: str) -> str:
-    """Align rows under their titles, without columns that nobody fills; what went wrong is said below.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Of one kind.
-    against : str
-        The reference system.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> case = Case("step", "attention", "step", seconds=15.0, batch_size=2)
-    >>> print(text_table(rows_of([Outcome(case, "fails", "out of memory")], "attention"), "attention"))
-    system     mode   precision  seconds  batch  step ms
-    attention  eager  fp32       15       2      fails [1]
-    times: fastest / median; x: multiples of attention
-    [1] attention 15 s: out of memory
-    """
-    columns = COLUMNS[rows[0].case.kind]
-    notes: dict[str, int] = {}
-    lines = [[title for title, _ in columns]]
-    for row in rows:
-        line = []
-        for _, cell_of in columns:
-            cell = cell_of(row)
-            if cell.note:
-                said = f"{row.case.system} {row.case.length} s: {cell.note}"
-                line.append(f"{cell.text} [{notes.setdefault(said, len(notes) + 1)}]")
-            else:
-                line.append(cell.text)
-        lines.append(line)
-    told = [column for column in zip(*lines, strict=True) if set(column[1:]) != {"-"}]
-    padded = [[text.ljust(max(map(len, column))) for text in column] for column in told]
-    aligned = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
-    legend = f"times: fastest / median; x: multiples of {against}"
-    said_below = (f"[{number}] {said}" for said, number in notes.items())
-    return "\n".join([*aligned, legend, *_better_finds(rows), *said_below])
-
-
-def _better_finds(rows: Sequence[Row]) -> list[str]:
-    """How often our joint search found a better hypothesis than SpeechBrain's, which stops earlier."""
-    found = {(row.case.system, row.case.seconds, row.case.decoding): row.parts.get("search") for row in rows}
-    gaps = []
-    for (system, seconds, decoding), ours in found.items():
-        theirs = found.get((UPSTREAM + system, seconds, decoding))
-        if ours and theirs and ours.found and theirs.found:
-            gaps.append(ours.found.ahead_of(theirs.found))
-    if not gaps:
-        return []
-    better = [gap for gap in gaps if gap > 0]
-    by = f", by up to {max(better):.3g} nats" if better else ""
-    return [f"better hypotheses than SpeechBrain's: {len(better)} of {len(gaps)}{by}"]
+def _reference(key: _Key, rows: Mapping[_Key, Row], against: str) -> Row | None:
+    system, seconds, mode, decoding = key
+    if "long" in rows[key].parts:
+        return next(row for row in rows.values() if row.case.system == system)
+    eager = rows.get((against, seconds, "eager", decoding))
+    return rows.get((against, seconds, mode, decoding), eager)

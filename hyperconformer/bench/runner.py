@@ -125,6 +125,22 @@ def _check_found(outcome: Outcome, others: Iterable[Outcome]) -> None:
             raise CheckFailed(f"{case.name}: another hypothesis: {case.system} scores {scores}")
 
 
+def _check_texts(outcome: Outcome, others: Iterable[Outcome]) -> None:
+    """See that every recording has the text that the systems before it gave.
+
+    Weights in eight bits and one pass may say something else, but in every round the same.
+    """
+    this = outcome.case.transcribing
+    for other in others:
+        that = other.case.transcribing
+        if not (this and that and outcome.heard and other.heard):
+            continue
+        if not (this.is_exact and that.is_exact) and outcome.case != other.case:
+            continue
+        if difference := outcome.heard.first_difference(other.heard):
+            raise CheckFailed(f"{outcome.case.name}: another text than {other.case.system}: {difference}")
+
+
 def run_rounds(
     cases: Sequence[Case], rounds: int, say: Callable[[str], object], launch: Launch = launch
 ) -> list[Outcome]:
@@ -162,7 +178,7 @@ def run_rounds(
     for number, case in enumerate((case for _ in range(rounds) for case in cases), start=1):
         if case in given_up:
             continue
-        if case.decoding is not None:
+        if case.kind in ("decode", "transcribe"):
             say(f"[{number}/{total}] {case.name}: begun")
         outcome = _too_long(case) or launch(case)
         outcomes.append(outcome)
@@ -171,6 +187,7 @@ def run_rounds(
         if outcome.status != "ok" or _tries_patience(outcome):
             given_up.add(case)
         _check_found(outcome, outcomes)
+        _check_texts(outcome, outcomes)
         if len({outcome.batches for outcome in outcomes if outcome.status == "ok"}) > 1:
             raise CheckFailed(f"{case.name}: it was given other batches than the systems before it")
         fastest = f"{min(outcome.times_ms):.4g} ms" if outcome.times_ms else outcome.status

@@ -35,6 +35,7 @@ SMALL_SEARCH = (
     "--seconds 1 --steps 6 --d_model 16 --heads 2 --layers 1 --decoder_layers 1 --output_neurons 30 "
     "--lm_d_model 8 --lm_heads 2 --lm_layers 1 --repeats 1 --rounds 1"
 )
+SMALL_TRANSCRIPTION = "--limit 3 --long 2 30 --repeats 1 --rounds 1"
 SMALL_RECIPE = (
     "--d_model=16 --nhead=2 --d_ffn=64 --num_encoder_layers=1 --num_decoder_layers=1 --output_neurons=30 "
     "--num_workers=0 --steps 1 --warm_up 1 --rounds 1"
@@ -210,6 +211,10 @@ def bench_decode(command: str, place: Place) -> None:
     assert "pruned %" in place.run(f"{command} {SMALL_SEARCH}")
 
 
+def bench_transcribe(command: str, place: Place) -> None:
+    assert "x of long recordings" in place.run(f"{command} {SMALL_TRANSCRIPTION}")
+
+
 def transcribe(command: str, place: Place) -> None:
     said = place.run(command)
     if "--output_dir" in command:
@@ -243,6 +248,7 @@ COMMANDS: dict[str, Callable[[str, Place], None]] = {
     "hyperconformer compare": compare,
     "hyperconformer bench train": bench_train,
     "hyperconformer bench decode": bench_decode,
+    "hyperconformer bench transcribe": bench_transcribe,
     "hyperconformer bench": bench,
     "hyperconformer transcribe": transcribe,
 }

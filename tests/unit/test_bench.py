@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperconformer.bench import child, command, figures, record, report, runner, upstream
+from hyperconformer.bench import child, columns, command, figures, record, report, runner, upstream
 from hyperconformer.bench.cases import PARTS, THEIR_MIXERS, Case, Kind, Outcome, Sizes
 from hyperconformer.bench.checks import CheckFailed, check, check_padding, difference
 from hyperconformer.bench.measure import FEWEST_REPEATS, measure, saved_bytes
@@ -146,7 +146,7 @@ def test_a_crash_becomes_a_cell(program: str, limit_seconds: float, note: str) -
     assert len(calls) == 1, "tried again"
     (row,) = report.rows_of(outcomes, "summary")
     assert row.parts["forward"].status == "fails" and note in row.parts["forward"].note
-    assert note in report.text_table([row], "summary")
+    assert note in columns.text_table([row], "summary")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from hyperconformer.bench import child, command, decode, report, runner, upstream_decode
+from hyperconformer.bench import child, columns, command, decode, report, runner, upstream_decode
 from hyperconformer.bench.cases import Case, Outcome, Sizes
 from hyperconformer.bench.checks import CheckFailed
 from hyperconformer.bench.decode_plan import nearest
@@ -179,7 +179,7 @@ def test_a_better_find_of_ours_is_counted(order: int) -> None:
 
     cases = [changed(system, beam=beam) for beam in (3, 4) for system in ("joint", "upstream:joint")]
     outcomes = runner.run_rounds(cases[::order], 2, quiet, launch=launch)
-    said = report.text_table(report.rows_of(outcomes, "upstream:joint"), "upstream:joint")
+    said = columns.text_table(report.rows_of(outcomes, "upstream:joint"), "upstream:joint")
     assert "better hypotheses than SpeechBrain's: 1 of 2, by up to 0.5 nats" in said
 
 

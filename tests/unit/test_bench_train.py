@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hyperconformer.bench import child, recipe, report, runner, train, upstream
+from hyperconformer.bench import child, columns, recipe, report, runner, train, upstream
 from hyperconformer.bench.cases import THEIR_MIXERS, Case, Outcome, Recipe
 from hyperconformer.bench.checks import CheckFailed
 from hyperconformer.cli import main
@@ -207,7 +207,7 @@ def test_rounds_are_joined_and_compared() -> None:
     assert row.ratios["speed"] == pytest.approx(8 / 3) and row.ratios["fastest speed"] == 3
     assert row.parts["step"].waiting == pytest.approx((1 / 30 + 2 / 30) / 2)
     failed = report.rows_of([Outcome(CASE, "fails", "out of memory")], "summary")
-    assert "[1] summary 3 s: out of memory" in report.text_table(failed, "summary")
+    assert "[1] summary 3 s: out of memory" in columns.text_table(failed, "summary")
 
 
 def test_speechbrain_is_given_the_same_tensors(make_case: MakeCase) -> None:
