@@ -126,6 +126,8 @@ class Case:
         What ``decode`` decodes.
     files : str
         Of ``hear``: the folder with a folder of ONNX files for each system.
+    clock : {"wall", "processor"}
+        What times are taken by.
 
     Examples
     --------
@@ -150,6 +152,7 @@ class Case:
     recipe: Recipe | None = None
     decoding: Decoding | None = None
     files: str = ""
+    clock: str = "wall"
 
     @property
     def frames(self) -> int:
