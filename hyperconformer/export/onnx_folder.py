@@ -83,8 +83,9 @@ training wrote
         draft.mkdir(parents=True)
         if graphs is None:
             write_graphs(model, draft)
-        for name in () if graphs is None else FILES:
-            shutil.copy(graphs / name, draft / name)
+        else:
+            for name in FILES:
+                shutil.copy(graphs / name, draft / name)
         for name in FILES if int8 else ():
             quantise(draft / name)
         tokenizer.save(draft / TOKENIZER)
