@@ -132,6 +132,8 @@ class Case:
         What ``transcribe`` transcribes.
     files : str
         Of ``hear``: the folder with a folder of ONNX files for each system.
+    clock : {"wall", "processor"}
+        What times are taken by.
 
     Examples
     --------
@@ -157,6 +159,7 @@ class Case:
     decoding: Decoding | None = None
     transcribing: Transcribing | None = None
     files: str = ""
+    clock: str = "wall"
 
     @property
     def frames(self) -> int:

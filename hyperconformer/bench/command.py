@@ -227,7 +227,7 @@ def _hearing(arguments: argparse.Namespace) -> Iterator[Plan]:
     [template], lengths = _templates(arguments), _lengths(arguments)
     against = _against(arguments, systems)
     with TemporaryDirectory() as folder:
-        cases = plan(replace(template, files=folder), systems, lengths)
+        cases = plan(replace(template, files=folder, clock=arguments.clock), systems, lengths)
         export_all(cases, _say)
         yield cases, against
 

@@ -72,4 +72,6 @@ def export_all(cases: Sequence[Case], say: Callable[[str], object]) -> None:
         tokenizer = train_tokenizer(["ONE TWO"], folder / "tokenizer.model", output_neurons=12)
         torch.manual_seed(case.seed)
         bundle = save_bundle(folder / case.mixer, ASR(case.config()), tokenizer, metrics={}, card="")
-        export_onnx(bundle, folder / case.system, int8=case.system.startswith(INT8))
+        # Both are checked, but a graph takes minutes to make.
+        int8, exact = case.system.startswith(INT8), folder / f"{ONNX}{case.mixer}"
+        export_onnx(bundle, folder / case.system, int8=int8, graphs=exact if int8 else None)

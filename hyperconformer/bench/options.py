@@ -61,6 +61,7 @@ def _length(flag: str, default: Sequence[str], what: str) -> Option:
     return flag, {"nargs": "+", "default": list(default), "dest": "lengths", "help": what}
 
 
+_CLOCK = "processor: time of the processor, of all threads together, for a machine with neighbours"
 _RANDOM = "of a recogniser that is drawn at random"
 # What decode says otherwise.
 _NOT_OF_DECODING = (
@@ -193,6 +194,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _batch_size(None),
         _batch_seconds(60.0),
         ("--mixers", {"nargs": "+", "default": ["hypermixing"], "help": "each by PyTorch and onnxruntime"}),
+        ("--clock", {"default": "wall", "choices": ("wall", "processor"), "help": _CLOCK}),
         _LAYERS,
         ("--decoder_layers", {"type": _positive, "default": 4, "help": "decoder layers"}),
         ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),

@@ -35,7 +35,9 @@ Samples are float32, at least 640; lengths, tokens and positions int64; `visible
 """
 
 
-def export_onnx(bundle: Path | str, out: Path | str, *, int8: bool = False) -> Path:
+def export_onnx(
+    bundle: Path | str, out: Path | str, *, int8: bool = False, graphs: Path | None = None
+) -> Path:
     """Write a model bundle as ONNX files.
 
     Parameters
@@ -46,6 +48,8 @@ def export_onnx(bundle: Path | str, out: Path | str, *, int8: bool = False) -> P
         A new folder.
     int8 : bool
         Store weights in eight bits.
+    graphs : Path or None
+        A folder of the same model's ONNX files in float32, to begin with; None: they are made anew.
 
     Returns
     -------
@@ -79,7 +83,11 @@ training wrote
     draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
-        write_graphs(model, draft)
+        if graphs is None:
+            write_graphs(model, draft)
+        else:
+            for name in FILES:
+                shutil.copy(graphs / name, draft / name)
         for name in FILES if int8 else ():
             quantise(draft / name)
         tokenizer.save(draft / TOKENIZER)

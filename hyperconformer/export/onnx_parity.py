@@ -178,7 +178,7 @@ def speech_like(samples: int, generator: torch.Generator) -> Tensor:
 def _check_hearing(model: ASR, recogniser: OnnxRecogniser) -> None:
     comparison = Comparison(recogniser.int8)
     frames = model.config.mixer_options.get("max_frames")
-    longest = LONGEST_SECONDS if frames is None else min(LONGEST_SECONDS, frames / 25 - 1)
+    longest = LONGEST_SECONDS if frames is None else min(LONGEST_SECONDS, (frames - 1) / 25)
     for batch in signals(longest):
         lengths_b = torch.tensor([len(samples) for samples in batch])
         memory_btd, log_probs_btv, frames_b = recogniser.hear(

@@ -36,11 +36,14 @@ def test_a_runtime_that_says_something_else_is_refused(system: str, off: float) 
 def test_files_are_written_of_the_weights_that_are_measured(tmp_path: Path, monkeypatch) -> None:
     written = []
     monkeypatch.setattr(
-        hearing, "export_onnx", lambda bundle, out, *, int8: written.append((bundle, out.name, int8))
+        hearing, "export_onnx", lambda bundle, out, **options: written.append((bundle, out.name, options))
     )
     systems = hearing.systems_of(["summary", "summary"])
     hearing.export_all([replace(CASE, system=s, files=str(tmp_path)) for s in systems], lambda line: None)
-    assert [(name, int8) for _, name, int8 in written] == [("onnx:summary", False), ("int8:summary", True)]
+    assert [(name, options) for _, name, options in written] == [
+        ("onnx:summary", {"int8": False, "graphs": None}),
+        ("int8:summary", {"int8": True, "graphs": tmp_path / "onnx:summary"}),
+    ]
     model, _ = load_bundle(written[0][0])
     ours = dict(build(CASE).module.named_parameters())
     assert all(torch.equal(ours[name], weight) for name, weight in model.named_parameters())
