@@ -27,7 +27,6 @@ from hyperconformer.training.settings import Settings, load_settings
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 RECIPES = sorted(path.stem for path in HPARAMS.glob("*.yaml"))
-# As the README says.
 EXPORTABLE = {"conformer", "conformer_22M", "conformer_100h", "hyperconformer_paper"}
 
 
@@ -121,7 +120,7 @@ def test_a_search_that_cannot_be_is_refused(bundle: Path, tmp_path: Path, capsys
 
 def test_other_formats_have_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(command.FORMATS, "other", lambda _: Path("there"))
-    assert command.run(Namespace(format="other", model="m", beam_size=None)) == 0
+    assert command.run(Namespace(format="other", model="m", beam_size=None, int8=False)) == 0
     with pytest.raises(InputError, match="--beam_size is for speechbrain, not other: leave it out"):
         command.run(Namespace(format="other", model="m", beam_size=3))
 
@@ -135,6 +134,10 @@ def stored(settings: Settings) -> set[str]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_which_recipes_give_a_model_that_can_be_exported(name: str) -> None:
     path = str(HPARAMS / f"{name}.yaml")
+    readme = (HPARAMS.parent / "README.md").read_text(encoding="utf-8")
+    lines = readme.split("## Coming from SpeechBrain")[1].splitlines()
+    (row,) = (line for line in lines if line.startswith("|") and f"`{name}`" in line)
+    assert ("nothing more" in row) == (name in EXPORTABLE)
     if name in EXPORTABLE:
         assert "2.w.weight" in stored(load_settings(path, {}))
         return
@@ -142,6 +145,6 @@ def test_which_recipes_give_a_model_that_can_be_exported(name: str) -> None:
         stored(load_settings(path, {}))
     # What it advises helps.
     advice = re.search(r"--mixer_options='(\{.*\})' or --mixer=attention$", str(refused.value))
-    assert advice is not None
+    assert advice is not None and f"`--mixer_options='{advice[1]}'` or `--mixer=attention`" in row
     for change in ({"mixer_options": yaml.safe_load(advice[1])}, {"mixer": "attention"}):
         assert "2.w.weight" in stored(load_settings(path, change))
