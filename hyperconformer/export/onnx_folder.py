@@ -8,10 +8,13 @@ from pathlib import Path
 
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
+from hyperconformer.export.onnx_parity import check_parity
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.bundle_check import ONNX_FORMAT
 from hyperconformer.inference.bundle_files import CARD, CONFIG, METRICS, TOKENIZER
+from hyperconformer.inference.onnx_backend import OnnxRecogniser
 from hyperconformer.inference.onnx_files import FILES, require_onnx
+from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 
 _CARD = """
@@ -75,21 +78,10 @@ training wrote
     model, tokenizer = load_bundle(bundle)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"output '{out}' exists already: give a new folder")
-    # These take seconds to import.
-    from hyperconformer.export.onnx_graphs import quantise, write_graphs
-    from hyperconformer.export.onnx_parity import check_parity
-    from hyperconformer.inference.onnx_backend import OnnxRecogniser
-
     draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
-        if graphs is None:
-            write_graphs(model, draft)
-        else:
-            for name in FILES:
-                shutil.copy(graphs / name, draft / name)
-        for name in FILES if int8 else ():
-            quantise(draft / name)
+        _write(model, draft, graphs, int8=int8)
         tokenizer.save(draft / TOKENIZER)
         _describe(bundle, draft, model.config, int8=int8)
         check_parity(model, OnnxRecogniser.load(draft))
@@ -99,6 +91,21 @@ training wrote
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return out
+
+
+def _write(model: ASR, draft: Path, graphs: Path | None, *, int8: bool) -> None:
+    """The ONNX files themselves."""
+    # It takes seconds to import.
+    from hyperconformer.export.onnx_graphs import quantise, write_graphs
+
+    if graphs is None:
+        write_graphs(model, draft)
+    else:
+        for name in FILES:
+            shutil.copy(graphs / name, draft / name)
+    if int8:
+        for name in FILES:
+            quantise(draft / name)
 
 
 def _describe(bundle: Path, draft: Path, config: ModelConfig, *, int8: bool) -> None:
