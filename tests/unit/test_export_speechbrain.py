@@ -107,7 +107,7 @@ def test_nothing_but_what_speechbrain_brings_is_named(tmp_path: Path) -> None:
     [
         (["--ctc_weight", "1"], "ctc_weight 1 cannot be exported"),
         (["--ctc_weight", "2"], "ctc_weight must lie between 0 and 1, got 2.0"),
-        (["--beam_size", "0"], "beam_size must be at least 1"),
+        (["--beam_size", "0"], "beam_size must lie between 1 and 1000"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(bundle: Path, tmp_path: Path, capsys, flags, message) -> None:
