@@ -122,8 +122,8 @@ class Transcript:
     segments : tuple of Segment
         In the order of time; a short recording is one.
     timings : mapping of str to float
-        Seconds that the recording took, by what they went to: ``read`` (wait for audio), ``encode``,
-        ``search`` and ``words``; of a batch, its share by duration.
+        Seconds that the recording took, by what they went to: ``read`` (wait for audio; in a long one,
+        look for speech too), ``encode``, ``search`` and ``words``; of a batch, its share by duration.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Fixtures that several test folders share: real speech beside the checkout, and a tiny corpus of tones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import soundfile
 import torch
 from speechbrain.utils.importutils import LazyModule
 
+from hyperconformer.decoding import options
 from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
@@ -73,3 +74,11 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         output_neurons=30, d_model=16, nhead=2, d_ffn=32, num_encoder_layers=1, num_decoder_layers=1
     )
     return save_bundle(scratch / "model", ASR(config), tokenizer, metrics={}, card="# Tiny\n")
+
+
+@pytest.fixture(scope="module")
+def any_beam() -> Iterator[None]:
+    """Let a beam be wide enough to hold every hypothesis there is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options, "MOST_HYPOTHESES", 10**6)
+        yield

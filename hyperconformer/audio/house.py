@@ -10,6 +10,9 @@ import soxr
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 
+Samples = npt.NDArray[np.float32]
+"""Mono audio at 16 kHz, shape (samples,)."""
+
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000
 """No speech is left below; a wrong rate would turn a small file into days of audio."""
 
@@ -89,13 +92,19 @@ def check_rate(rate_hz: float, name: str) -> None:
     Raises
     ------
     InputError
-        If it is below 1 kHz or above 1 MHz.
+        If it is no number, below 1 kHz or above 1 MHz.
 
     Examples
     --------
     >>> check_rate(16_000, "this")
     """
-    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+    try:
+        usual = LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ
+    except TypeError as error:
+        raise InputError(
+            f"{name} has a sample rate of {rate_hz!r}, which is no number: give it in Hz"
+        ) from error
+    if not usual:
         raise InputError(
             f"{name} has a sample rate of {rate_hz:g} Hz, outside {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}: "
             "correct or convert it"
@@ -115,7 +124,7 @@ class HouseStream:
     Raises
     ------
     InputError
-        If the rate is below 1 kHz or above 1 MHz.
+        If the rate is no number, below 1 kHz or above 1 MHz.
 
     Examples
     --------
@@ -129,6 +138,7 @@ class HouseStream:
         check_rate(rate_hz, name)
         self._name = name
         self._samples = 0
+        self._last = np.zeros(0, np.float32)
         self._resampler = None
         if rate_hz != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
@@ -155,6 +165,7 @@ class HouseStream:
                 f"{self._name} holds NaN or infinite samples: write it again as 16-bit wav or flac"
             )
         if self._resampler is not None:
+            self._last = mono[-1:].copy() if len(mono) else self._last
             mono = self._resampler.resample_chunk(mono)
         yield from self._counted(mono)
 
@@ -164,6 +175,7 @@ class HouseStream:
         Yields
         ------
         ndarray, shape (samples,), float32
+            Of a recording shorter than half a sample at 16 kHz one sample, its last.
 
         Raises
         ------
@@ -172,6 +184,8 @@ class HouseStream:
         """
         if self._resampler is not None:
             yield from self._counted(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        if self._samples == 0:
+            yield from self._counted(self._last)
         if self._samples == 0:
             raise InputError(f"{self._name} holds no samples: record or copy it again")
 
@@ -203,7 +217,7 @@ def as_house_audio(
     ------
     InputError
         If the array has another shape or type, or no samples, if one is NaN or infinite, or if the rate is
-        below 1 kHz or above 1 MHz.
+        no number, below 1 kHz or above 1 MHz.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from hyperconformer.audio.recording import open_audio
+from hyperconformer.audio.recording import Recording, open_audio
 from hyperconformer.audio.sources import AudioSource
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
@@ -44,22 +44,59 @@ def read_audio(source: AudioSource) -> npt.NDArray[np.float32]:
     >>> samples.shape, samples.dtype, round(float(samples[8_000]), 3)
     ((16000,), dtype('float32'), 0.375)
     """
+    longest_seconds = LONGEST_AT_ONCE_HOURS * 3600.0
     with open_audio(source) as recording:
-        chunks: list[npt.NDArray[np.float32]] = []
-        samples = 0
-        _refuse_days(recording.name, recording.seconds or 0.0)
-        for chunk in recording.chunks():
-            chunks.append(chunk)
-            samples += len(chunk)
-            _refuse_days(recording.name, samples / SAMPLE_RATE)
+        told = recording.seconds
+        samples = None if told and told > longest_seconds else _up_to(longest_seconds, recording)
+        if samples is None:
+            raise InputError(
+                f"{recording.name} lasts more than {LONGEST_AT_ONCE_HOURS} hours, which is too long to hold "
+                "at once: cut it"
+            )
+    return samples
+
+
+def read_short_audio(source: AudioSource, most_seconds: float) -> npt.NDArray[np.float32] | None:
+    """Read a recording as :func:`read_audio` does, unless it lasts longer than one thought.
+
+    Its header may say less than there is, so it is decoded no further than needed to tell.
+
+    Parameters
+    ----------
+    source : str, Path, bytes or binary file object
+    most_seconds : float
+
+    Returns
+    -------
+    ndarray, shape (samples,), float32, or None
+        None: there is more of it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_audio`.
+
+    Examples
+    --------
+    >>> import io, soundfile
+    >>> second = io.BytesIO()
+    >>> soundfile.write(second, np.zeros(8_000), samplerate=8_000, format="WAV")
+    >>> len(read_short_audio(second, 1.0)), read_short_audio(second, 0.5)
+    (16000, None)
+    """
+    with open_audio(source) as recording:
+        return _up_to(most_seconds, recording)
+
+
+def _up_to(most_seconds: float, recording: Recording) -> npt.NDArray[np.float32] | None:
+    chunks: list[npt.NDArray[np.float32]] = []
+    samples = 0
+    for chunk in recording.chunks():
+        chunks.append(chunk)
+        samples += len(chunk)
+        if samples > most_seconds * SAMPLE_RATE:
+            return None
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-
-
-def _refuse_days(name: str, seconds: float) -> None:
-    if seconds > LONGEST_AT_ONCE_HOURS * 3600:
-        raise InputError(
-            f"{name} lasts more than {LONGEST_AT_ONCE_HOURS} hours, which is too long to hold at once: cut it"
-        )
 
 
 def audio_seconds(source: AudioSource) -> float:

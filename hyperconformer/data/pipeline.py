@@ -255,6 +255,9 @@ class Loader(DataLoader[Example | InputError]):
         for _ in range(len(self.steps)):
             batch = next(stream)
             if self.strict and batch.faults:
+                # Whoever keeps the error would keep the workers, for which the process would wait at its end.
+                self._stream = self._iterator = None
+                del stream
                 raise InputError(batch.faults[0])
             yield batch
         self._next = epoch + 1, 0

@@ -6,6 +6,8 @@ from hyperconformer.errors import check_range
 
 MOST = 1e6
 """No weight, bonus, temperature or ratio is greater."""
+MOST_HYPOTHESES = 1_000
+"""The widest beam: a wider one would find little more, and its scores would fill the memory."""
 
 _PREFIX = (
     "beam_size",
@@ -37,9 +39,9 @@ class SearchOptions:
     Attributes
     ----------
     beam_size : int
-        Hypotheses that are kept.
+        Hypotheses that are kept, 1 to 1,000.
     nbest : int
-        Hypotheses that are returned, at most.
+        Hypotheses that are returned, at most; no more than are kept.
     ctc_weight : float
         Share of CTC beside attention, 0 to 1.
     lm_weight, ngram_weight : float
@@ -101,7 +103,7 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "nbest"):
-            check_range(name, getattr(self, name), 1)
+            check_range(name, getattr(self, name), 1, MOST_HYPOTHESES)
         for name in ("lm_weight", "ngram_weight", "min_decode_ratio"):
             check_range(name, getattr(self, name), 0, MOST)
         for name in ("word_bonus", "hotword_bonus"):

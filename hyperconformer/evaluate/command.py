@@ -7,13 +7,7 @@ from typing import Any
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.inference.command import MODEL_HELP
 from hyperconformer.inference.hub import resolve_model
-from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options, positive
 
 
 def _search(text: str) -> str:
@@ -56,8 +50,8 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--precision", {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
                      "help": "of the encoder (fp32); fp16 needs a GPU"}),
     ("--batch_seconds", {"type": float, "default": 60.0, "metavar": "S", "help": "audio of a batch (60)"}),
-    ("--jobs", {"type": _positive, "default": 1, "metavar": "N", "help": "processes (1)"}),
-    ("--limit", {"type": _positive, "metavar": "N", "help": "the first N utterances of each split"}),
+    ("--jobs", {"type": positive, "default": 1, "metavar": "N", "help": "processes (1)"}),
+    ("--limit", {"type": positive, "metavar": "N", "help": "the first N utterances of each split"}),
     ("--output_dir", {"metavar": "DIR", "help": "for alignments, hypotheses and evaluate.json"}),
     ("--record", {"metavar": "FILE", "help": "append a row to its table, for instance to RESULTS.md"}),
     ("--noprogressbar", {"action": "store_true", "help": "show no bars"}),

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
+from hyperconformer.export.onnx_parity import check_parity
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.bundle_check import ONNX_FORMAT, SUMS, file_sum
 from hyperconformer.inference.bundle_files import CARD, CONFIG, METRICS, TOKENIZER
+from hyperconformer.inference.onnx_backend import OnnxRecogniser
 from hyperconformer.inference.onnx_files import FILES, SUMMED, require_onnx
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
@@ -102,10 +104,8 @@ training wrote
 
 def _write(model: ASR, bundle: Path, draft: Path, *, int8: bool, graphs: Path | None, say: Say) -> None:
     """The graphs and what describes them, compared with the model."""
-    # These take seconds to import.
+    # It takes seconds to import.
     from hyperconformer.export.onnx_graphs import quantise, write_graphs
-    from hyperconformer.export.onnx_parity import check_parity
-    from hyperconformer.inference.onnx_backend import OnnxRecogniser
 
     if graphs is None:
         write_graphs(model, draft, say)

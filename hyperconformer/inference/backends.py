@@ -56,7 +56,7 @@ class Choice:
     >>> Choice("model", decode="joint", options={"beam_size": 0}).search_options()
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: beam_size must be at least 1, got 0
+    hyperconformer.errors.InputError: beam_size must lie between 1 and 1000, got 0
     """
 
     folder: str

@@ -2,10 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
 
 
 class Clock:
@@ -44,6 +48,15 @@ class Clock:
             self._wait()
             # mypy takes a Counter's values for whole numbers.
             self.seconds[name] += time.perf_counter() - start  # type: ignore[assignment]  # see above
+
+    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Add what getting each item takes, but not what is done with it."""
+        waiting, more = iter(items), True
+        while more:
+            with self(name):
+                found = list(islice(waiting, 1))
+            more = bool(found)
+            yield from found
 
     def take(self) -> dict[str, float]:
         """Give what was measured, and begin anew."""

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from hyperconformer.audio import Samples
+from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.segmentation import speech_segments
 from hyperconformer.inference.stitching import stitch
-from hyperconformer.inference.voice_activity import Samples
 from hyperconformer.types import Segment, Word
 
 Recognise = Callable[[list[Samples]], Sequence[Segment]]
@@ -15,7 +16,10 @@ Content = TypeVar("Content")
 
 
 def transcribe_stream(
-    blocks: Iterable[Samples], recognise: Recognise, options: LongformOptions = DEFAULT
+    blocks: Iterable[Samples],
+    recognise: Recognise,
+    options: LongformOptions = DEFAULT,
+    clock: Clock | None = None,
 ) -> Iterator[Segment]:
     """Transcribe a recording while it comes in.
 
@@ -27,12 +31,15 @@ def transcribe_stream(
         Some arrays of samples to as many segments; their times count from each array's first sample. Those
         with text have words.
     options : LongformOptions
+    clock : Clock or None
+        Is told what getting the blocks and finding speech took: ``read``.
 
     Yields
     ------
     Segment
-        In order of time, none without text. Times count from the recording's beginning. One that lost words
-        to its neighbour has no ``hypotheses``: they would say more than its text.
+        In order of time, none without text. Times count from the recording's beginning, and none lies beyond
+        its end. One that lost words to its neighbour has no ``hypotheses``: they would say more than its
+        text.
 
     Raises
     ------
@@ -53,8 +60,8 @@ def transcribe_stream(
     >>> round(said.start, 1), round(said.end, 1), said.text
     (1.8, 3.2, 'SOUND')
     """
-    segments = speech_segments(blocks, options)
-    pieces = ((segment.start, segment.end - segment.start, segment.samples) for segment in segments)
+    segments = (clock or Clock()).each("read", speech_segments(blocks, options))
+    pieces = ((segment.start, segment.end, segment.samples) for segment in segments)
     return joined(recognised(pieces, recognise, options.batch_seconds))
 
 
@@ -68,7 +75,7 @@ def recognised(
     Parameters
     ----------
     pieces : iterable of (float, float, content)
-        Where each begins, how long it is, both in seconds, and what is to be recognised.
+        Where each begins and ends, in seconds, and what is to be recognised.
     recognise : callable
         Contents to as many segments, with times of their own.
     batch_seconds : float
@@ -77,7 +84,7 @@ def recognised(
     Yields
     ------
     Segment
-        One a piece, in times of the recording.
+        One a piece, in times of the recording, none beyond the piece's end.
 
     Raises
     ------
@@ -88,24 +95,24 @@ def recognised(
     --------
     >>> def recognise(contents):
     ...     return [Segment(0.0, 1.0, f"{content}, {len(contents)} AT ONCE") for content in contents]
-    >>> pieces = [(0.0, 1.0, "A"), (4.0, 1.0, "B"), (6.0, 1.0, "C")]
+    >>> pieces = [(0.0, 1.0, "A"), (4.0, 5.0, "B"), (6.0, 7.0, "C")]
     >>> [(said.start, said.text) for said in recognised(pieces, recognise, batch_seconds=2.0)]
     [(0.0, 'A, 2 AT ONCE'), (4.0, 'B, 2 AT ONCE'), (6.0, 'C, 1 AT ONCE')]
     """
-    batch: list[tuple[float, Content]] = []
+    batch: list[tuple[float, float, Content]] = []
     longest = 0.0
 
     def said() -> Iterator[Segment]:
-        segments = recognise([content for _, content in batch])
-        for (start, _), segment in zip(batch, segments, strict=True):
-            yield _later(segment, start)
+        segments = recognise([content for _, _, content in batch])
+        for (start, end, _), segment in zip(batch, segments, strict=True):
+            yield _later(segment, start, end)
 
-    for start, seconds, content in pieces:
-        longest = max(longest, seconds)
+    for start, end, content in pieces:
+        longest = max(longest, end - start)
         if batch and longest * (len(batch) + 1) > batch_seconds:
             yield from said()
-            batch, longest = [], seconds
-        batch.append((start, content))
+            batch, longest = [], end - start
+        batch.append((start, end, content))
     if batch:
         yield from said()
 
@@ -168,6 +175,11 @@ def _with_words(segment: Segment, words: Sequence[Word]) -> Segment:
     return replace(segment, text=text, words=tuple(words), hypotheses=())
 
 
-def _later(segment: Segment, seconds: float) -> Segment:
-    words = tuple(replace(word, start=word.start + seconds, end=word.end + seconds) for word in segment.words)
-    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
+def _later(segment: Segment, seconds: float, latest: float) -> Segment:
+    """Count times from so many seconds earlier; a sum that is rounded up may not pass the end."""
+    start, end = (min(time + seconds, latest) for time in (segment.start, segment.end))
+    words = tuple(
+        replace(word, start=min(word.start + seconds, latest), end=min(word.end + seconds, latest))
+        for word in segment.words
+    )
+    return replace(segment, start=start, end=end, words=words)

@@ -2,8 +2,8 @@
 
 The encoder hears everything at once; what comes after it works on slices of its output, cut where CTC says
 blank for long. It loses no word at a cut, but the mixer blends speakers and silences that it was trained to
-hear one at a time, at positions far beyond those of training. Segments were never worse and often better, see
-RESULTS.md.
+hear one at a time, at positions far beyond those of training. Segments were a little better, and with pauses
+that the model was not trained on far better: see RESULTS.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,30 +14,53 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hyperconformer.constants import BLANK
+from hyperconformer.audio import Samples
+from hyperconformer.constants import BLANK, SAMPLE_RATE
 from hyperconformer.decoding.alignment import SECONDS_PER_FRAME
 from hyperconformer.errors import InputError
 from hyperconformer.inference.longform import recognised
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
-from hyperconformer.inference.voice_activity import Samples
+from hyperconformer.inference.recogniser import Hear
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.types import Segment
 
-Hear = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Head = Callable[[Tensor], Tensor]
 RecogniseMemory = Callable[[list[Tensor]], Sequence[Segment]]
 
 QUADRATIC = ("attention", "relative")
-"""Mixers whose time grows with the square of the length, and that of `relative` in memory too."""
+"""Mixers whose time grows with the square of the length; in `relative` memory does so too."""
 
 MOST_QUADRATIC_SECONDS = 300.0
 """Scores of all pairs of frames of 5 minutes are 1.8 GB with eight heads."""
 
 _SILENCE = round(1.2 / SECONDS_PER_FRAME)
-"""More blanks than these, in frames, are between words: a slice always ends there."""
+"""As many blanks as these, in frames, or more are between words: a slice always ends there."""
 
 _ROWS = 4096
 """Frames whose logits are held at once."""
+
+
+def longest_heard(config: ModelConfig) -> float:
+    """Tell how many seconds a mixer can hear at once.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Of the model.
+
+    Returns
+    -------
+    float
+        Infinite for most mixers.
+
+    Examples
+    --------
+    >>> longest_heard(ModelConfig(output_neurons=30, mixer="mlp", mixer_options={"max_frames": 101}))
+    4.0
+    """
+    frames = config.mixer_options.get("max_frames")
+    # Of n frames the last one begins at n - 1.
+    return float("inf") if frames is None else SECONDS_PER_FRAME * (frames - 1)
 
 
 def check_one_pass(config: ModelConfig, seconds: float) -> None:
@@ -65,10 +88,7 @@ def check_one_pass(config: ModelConfig, seconds: float) -> None:
     hyperconformer.errors.InputError: one pass over 7200 s is too much for mixer 'attention', which hears \
 300 s at most: leave --one_pass out, and the recording is cut into segments
     """
-    most = MOST_QUADRATIC_SECONDS if config.mixer in QUADRATIC else float("inf")
-    if "max_frames" in config.mixer_options:
-        # Of n frames the last one begins at n - 1.
-        most = SECONDS_PER_FRAME * (config.mixer_options["max_frames"] - 1)
+    most = min(longest_heard(config), MOST_QUADRATIC_SECONDS if config.mixer in QUADRATIC else float("inf"))
     if seconds > most:
         raise InputError(
             f"one pass over {seconds:.0f} s is too much for mixer {config.mixer!r}, which hears {most:.0f} s "
@@ -101,12 +121,13 @@ def one_pass(
         Slices of the encoder output, each (T, D), to as many segments; their times count from a slice's
         first frame. Any search will do, since a slice ends where CTC says blank.
     options : LongformOptions
-        Its ``max_segment_seconds`` is the longest slice, its ``batch_seconds`` what is searched at once.
+        Its ``longest_seconds`` is the longest slice, its ``batch_seconds`` what is searched at once.
 
     Yields
     ------
     Segment
-        In order of time, none without text; from the first word to the last one if there are words.
+        In order of time, none without text, none beyond the recording's end; from the first word to the last
+        one if there are words.
 
     Raises
     ------
@@ -120,13 +141,14 @@ def one_pass(
     >>> def recognise(memories):
     ...     return [Segment(0.0, 0.04 * len(memory_td), "TWO") for memory_td in memories]
     >>> list(one_pass(np.zeros(2_000, np.float32), hear, lambda memory_nd: memory_nd, recognise))
-    [Segment(start=0.0, end=0.16, text='TWO', words=(), hypotheses=())]
+    [Segment(start=0.0, end=0.125, text='TWO', words=(), hypotheses=())]
     """
     memory_td = _heard(samples, hear)
     blank_t = torch.cat([head(rows).argmax(dim=-1) == BLANK for rows in memory_td.split(_ROWS)])
-    longest = round(options.max_segment_seconds / SECONDS_PER_FRAME)
+    longest = round(options.longest_seconds / SECONDS_PER_FRAME)
+    ended = len(samples) / SAMPLE_RATE
     pieces = (
-        (SECONDS_PER_FRAME * first, SECONDS_PER_FRAME * (stop - first), memory_td[first:stop])
+        (SECONDS_PER_FRAME * first, min(SECONDS_PER_FRAME * stop, ended), memory_td[first:stop])
         for first, stop in slices(blank_t.cpu().numpy(), longest)
     )
     for segment in recognised(pieces, recognise, options.batch_seconds):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from hyperconformer.audio import read_audio
+from hyperconformer.audio import read_audio, read_short_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 
@@ -35,6 +35,8 @@ class AudioBatch:
         Samples of each.
     faults : dict of int to str
         Files that could not be read and have no row, and why.
+    longer : tuple of int
+        Files that last longer than they may and have no row either.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class AudioBatch:
     samples_bs: Tensor
     lengths_b: Tensor
     faults: dict[int, str]
+    longer: tuple[int, ...] = ()
 
     @property
     def seconds(self) -> list[float]:
@@ -90,6 +93,7 @@ def read_batches(
     plan: Sequence[Sequence[int]],
     numbers: Iterable[int] | None = None,
     *,
+    most_seconds: float | None = None,
     threads: int = THREADS,
     ahead: int = AHEAD,
 ) -> Iterator[AudioBatch]:
@@ -103,6 +107,8 @@ def read_batches(
         Of :func:`plan_batches`.
     numbers : iterable of int or None
         Which batches, in this order; it is asked for the next one when there is room for it. None: all.
+    most_seconds : float or None
+        A file is read no further; None: all are read to their ends.
     threads : int
         That read.
     ahead : int
@@ -119,12 +125,13 @@ def read_batches(
     ((), {0: "audio file 'no/such.flac' does not exist: check the path"})
     """
     wanted = iter(range(len(plan)) if numbers is None else numbers)
-    pending: deque[tuple[int, dict[int, Future[Tensor]]]] = deque()
+    pending: deque[tuple[int, dict[int, Future[Tensor | None]]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="audio") as pool:
 
         def fill() -> None:
             for number in islice(wanted, ahead + 1 - len(pending)):
-                pending.append((number, {file: pool.submit(_read, paths[file]) for file in plan[number]}))
+                futures = {file: pool.submit(_read, paths[file], most_seconds) for file in plan[number]}
+                pending.append((number, futures))
 
         try:
             fill()
@@ -138,18 +145,23 @@ def read_batches(
                     future.cancel()
 
 
-def _read(path: str) -> Tensor:
-    return torch.from_numpy(read_audio(path))
+def _read(path: str, most_seconds: float | None) -> Tensor | None:
+    samples = read_audio(path) if most_seconds is None else read_short_audio(path, most_seconds)
+    return None if samples is None else torch.from_numpy(samples)
 
 
-def _padded(number: int, futures: dict[int, Future[Tensor]]) -> AudioBatch:
+def _padded(number: int, futures: dict[int, Future[Tensor | None]]) -> AudioBatch:
     rows: dict[int, Tensor] = {}
     faults: dict[int, str] = {}
     for file, future in futures.items():
         try:
-            rows[file] = future.result()
+            samples = future.result()
         except InputError as error:
             faults[file] = str(error)
+        else:
+            if samples is not None:
+                rows[file] = samples
+    longer = tuple(file for file in futures if file not in rows and file not in faults)
     padded_bs = pad_sequence(list(rows.values()), batch_first=True) if rows else torch.zeros(0, 0)
     lengths_b = torch.tensor([len(samples) for samples in rows.values()], dtype=torch.long)
-    return AudioBatch(number, tuple(rows), padded_bs, lengths_b, faults)
+    return AudioBatch(number, tuple(rows), padded_bs, lengths_b, faults, longer)

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from hyperconformer.audio import Samples
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.decoding.alignment import SECONDS_PER_FRAME, words
 from hyperconformer.decoding.confidence import UNCALIBRATED, Calibration
@@ -19,7 +18,6 @@ from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Hypothesis, Segment, Word
 
-Samples = npt.NDArray[np.float32]
 Hear = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Samples (B, S) and the number of each (B,) to encoder output (B, T, D) and its valid frames (B,)."""
 
@@ -43,6 +41,7 @@ class Recogniser:
     Examples
     --------
     >>> import pathlib, tempfile
+    >>> import numpy as np
     >>> from hyperconformer.models.config import ModelConfig
     >>> from hyperconformer.text import train_tokenizer
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +93,7 @@ class Recogniser:
         if not all(fine):
             memory_btd, frames_b = memory_btd[finite_b], frames_b[finite_b]
             samples = [row for row, is_finite in zip(samples, fine, strict=True) if is_finite]
-        said = iter(self._said(memory_btd, frames_b, samples, word_times, clock) if any(fine) else ())
+        said = iter(self._decoded(memory_btd, frames_b, samples, word_times, clock) if any(fine) else ())
         return [next(said) if is_finite else _infinite() for is_finite in fine]
 
     @torch.inference_mode()
@@ -116,9 +115,10 @@ class Recogniser:
         """
         frames_b = torch.tensor([len(memory_td) for memory_td in memories], device=memories[0].device)
         clock = Clock() if clock is None else clock
-        return self._said(pad_sequence(list(memories), batch_first=True), frames_b, None, word_times, clock)
+        memory_btd = pad_sequence(list(memories), batch_first=True)
+        return self._decoded(memory_btd, frames_b, None, word_times, clock)
 
-    def _said(
+    def _decoded(
         self,
         memory_btd: Tensor,
         frames_b: Tensor,
@@ -126,6 +126,7 @@ class Recogniser:
         word_times: bool,
         clock: Clock,
     ) -> list[Segment]:
+        """Search, and give what is found text and times."""
         with clock("search"):
             found = self.search(memory_btd, frames_b)
         with clock("words"):

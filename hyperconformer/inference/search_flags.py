@@ -88,6 +88,32 @@ def _remarked(said: str, remarks: Sequence[str]) -> str:
     return f"{said} ({found})" if found else said
 
 
+def positive(text: str) -> int:
+    """Read a count on the command line.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> positive("3")
+    3
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def given_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the search options that were given out of all arguments.
 

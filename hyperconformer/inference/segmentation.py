@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hyperconformer.audio import Samples
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.voice_activity import (
@@ -13,7 +14,6 @@ from hyperconformer.inference.voice_activity import (
     FRAMES_PER_SECOND,
     VOICE_ACTIVITY,
     Flags,
-    Samples,
     seconds_of,
 )
 
@@ -24,7 +24,7 @@ _PAUSE = round(0.3 * FRAMES_PER_SECOND)
 """Shorter silence may be inside of a word; a segment is never cut there."""
 
 _SILENCE = round(0.5 * FRAMES_PER_SECOND)
-"""Longer silence ends a segment, however short."""
+"""This much silence ends a segment, however short."""
 
 _MARGIN = round(0.2 * FRAMES_PER_SECOND)
 """Kept before and after speech: words begin and end softly."""
@@ -101,8 +101,8 @@ def speech_segments(blocks: Iterable[Samples], options: LongformOptions = DEFAUL
     >>> [(round(found.start, 1), round(found.end, 1)) for found in speech_segments(recording)]
     [(1.3, 2.7), (3.8, 5.2), (6.3, 7.5)]
     """
-    longest = round(options.max_segment_seconds * FRAMES_PER_SECOND)
-    overlap = round(options.overlap_seconds * FRAMES_PER_SECOND)
+    longest = round(options.longest_seconds * FRAMES_PER_SECOND)
+    overlap = round(options.shared_seconds * FRAMES_PER_SECOND)
     return _segments(VOICE_ACTIVITY[options.vad](seconds_of(blocks)), longest, overlap)
 
 

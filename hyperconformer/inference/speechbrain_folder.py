@@ -15,6 +15,7 @@ from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import MIN_STD_DB
 from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.inference.bundle_files import CONFIG
+from hyperconformer.inference.card import RECOGNITION, front_matter
 from hyperconformer.inference.speechbrain_sources import (
     Sources,
     find_sources,
@@ -157,11 +158,16 @@ def import_model(sources: Sources, out: Path, *, nhead: int | None = None, n_fft
 
 
 def _card(model: ASR, sources: Sources) -> str:
+    name = sources.model.absolute().parent.name
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"""# {sources.model.absolute().parent.name}
+    # Of what data the checkpoint's scores are, it does not say: no results for the hub.
+    head = front_matter(name, RECOGNITION, [], tags=["speech", "ctc", "speechbrain", model.config.mixer])
+    return f"""{head}
+# {name}
 
 A speech recogniser trained with SpeechBrain: a Conformer encoder whose token mixer is `{model.config.mixer}`,
 {parameters:,} parameters, {model.config.output_neurons} tokens. Imported from `{sources.checkpoint}`.
 
 Use it: `hyperconformer transcribe --model THIS_FOLDER speech.flac` (decodes greedily).
+Before you share it, say under which `license`, at the top.
 """

@@ -12,6 +12,7 @@ import yaml
 
 from hyperconformer.constants import BEGIN, BLANK, END, SAMPLE_RATE
 from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle_files import CONFIG, WEIGHTS
 
 MODELS = ("model.ckpt", "asr.ckpt")
 NORMALIZER, TOKENIZER, SETTINGS, META = "normalizer.ckpt", "tokenizer.ckpt", "hyperparams.yaml", "CKPT.yaml"
@@ -81,7 +82,7 @@ def find_sources(folder: Path) -> Sources:
     Raises
     ------
     InputError
-        If a file is missing.
+        If a file is missing, or the model is one of ours already.
 
     Examples
     --------
@@ -93,7 +94,10 @@ SpeechBrain recipe
     """
     if not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder: give the output folder of a SpeechBrain recipe")
-    home = folder if _weights(folder) else _best_checkpoint(folder)
+    home = folder
+    if not _weights(folder):
+        _refuse_own(folder)
+        home = _best_checkpoint(folder)
     weights = _weights(home)
     assert weights is not None
     # A checkpoint lies in <run>/save/CKPT+<time>; tokenizer and settings lie in the folders around it.
@@ -108,6 +112,15 @@ SpeechBrain recipe
 
 def _weights(folder: Path) -> Path | None:
     return next((folder / name for name in MODELS if (folder / name).is_file()), None)
+
+
+def _refuse_own(folder: Path) -> None:
+    """One who has a model of ours has nothing to import, in its folder or in that of its run."""
+    for home in (folder, folder / "model"):
+        if (home / CONFIG).is_file() and (home / WEIGHTS).is_file():
+            raise InputError(
+                f"'{home}' is a model folder already: give it to --model of transcribe as it is, or export it"
+            )
 
 
 def _best_checkpoint(folder: Path) -> Path:

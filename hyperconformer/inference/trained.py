@@ -39,7 +39,8 @@ def trained_options(model: Path, decode: str, *, lm: bool = False) -> dict[str, 
     -------
     dict
         Options of :class:`~hyperconformer.decoding.options.SearchOptions`; empty if the folder's
-        ``metrics.json`` is missing or somebody else's, or training tested no such search.
+        ``metrics.json`` is missing, somebody else's or has a value out of range, or training tested no such
+        search.
 
     Examples
     --------

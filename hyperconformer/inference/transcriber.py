@@ -1,10 +1,9 @@
 """Audio to text with a trained model."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from itertools import chain, islice
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from hyperconformer.audio import as_house_audio, audio_seconds, open_audio
+from hyperconformer.audio import Samples, as_house_audio, audio_seconds, open_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 from hyperconformer.inference.backends import Choice, open_recogniser
 from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.hub import resolve_model
-from hyperconformer.inference.longform import transcribe_stream
+from hyperconformer.inference.listener import Listener, or_raise
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
-from hyperconformer.inference.one_pass import check_one_pass, one_pass
-from hyperconformer.inference.reading import THREADS, plan_batches, read_batches
-from hyperconformer.inference.recogniser import Recogniser, Samples
+from hyperconformer.inference.reading import THREADS, AudioBatch, plan_batches, read_batches
+from hyperconformer.inference.recogniser import Recogniser
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Segment, Transcript
@@ -46,17 +44,43 @@ class Transcriber:
     word_times : bool
         Give words their times and confidences.
     longform : LongformOptions
-        How recordings are cut that are longer than its ``max_segment_seconds``, and the audio of a batch.
+        How recordings are cut that are longer than its ``longest_seconds``, and the audio of a batch.
     one_pass : bool
         Hear such a recording in one pass of the encoder instead, with all of it in memory.
 
+    Raises
+    ------
+    InputError
+        If longer segments were chosen than the model can hear.
+
     Examples
     --------
-    >>> Transcriber.load("no/such/model")
-    Traceback (most recent call last):
-        ...
-    hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the 'model' folder that \
-training wrote
+    Any model folder will do; this one has learnt nothing and is quickly made:
+
+    >>> import tempfile
+    >>> from hyperconformer.inference.bundle import save_bundle
+    >>> from hyperconformer.models.config import ModelConfig
+    >>> from hyperconformer.text import train_tokenizer
+    >>> scratch = tempfile.TemporaryDirectory()
+    >>> tokenizer = train_tokenizer(["ONE TWO"], Path(scratch.name) / "t.model", output_neurons=12)
+    >>> untrained = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1))
+    >>> model = save_bundle(Path(scratch.name) / "model", untrained, tokenizer, metrics={}, card="")
+    >>> transcriber = Transcriber.load(model, word_times=True)
+
+    Samples, a file's path or an open file to text, segments and words:
+
+    >>> transcript = transcriber.transcribe(np.zeros(8_000), sample_rate_hz=8_000)
+    >>> transcript.seconds, transcript.text == " ".join(word.text for word in transcript.words)
+    (1.0, True)
+
+    Segments as they get done, and many files at once:
+
+    >>> [segment.end for segment in transcriber.stream(np.zeros(8_000), sample_rate_hz=8_000)]
+    [1.0]
+    >>> for file, found in transcriber.transcribe_files(["no/such.wav"]):
+    ...     print(file, found.text if isinstance(found, Transcript) else found)
+    0 audio file 'no/such.wav' does not exist: check the path
+    >>> scratch.cleanup()
     """
 
     def __init__(
@@ -67,20 +91,17 @@ training wrote
         longform: LongformOptions = DEFAULT,
         one_pass: bool = False,
     ) -> None:
-        self.recogniser, self.word_times = recogniser, word_times
-        self.longform, self.one_pass = longform, one_pass
-        # PyTorch shares one utterance's work between all cores; two at once would only wait for each other.
-        self._computing = threading.Lock()
+        self._listener = Listener(recogniser, word_times=word_times, longform=longform, one_pass=one_pass)
 
     @property
     def model(self) -> ASR:
         """The network; of onnxruntime what stands for it."""
-        return self.recogniser.asr
+        return self._listener.recogniser.asr
 
     @property
     def tokenizer(self) -> Tokenizer:
         """Of the model."""
-        return self.recogniser.tokenizer
+        return self._listener.recogniser.tokenizer
 
     @classmethod
     def load(
@@ -157,21 +178,7 @@ training wrote
         Raises
         ------
         InputError
-            If it cannot be read.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from hyperconformer.inference.bundle import save_bundle
-        >>> from hyperconformer.models.config import ModelConfig
-        >>> from hyperconformer.text import train_tokenizer
-        >>> config = ModelConfig(output_neurons=12, d_model=8, nhead=2, num_encoder_layers=1)
-        >>> with tempfile.TemporaryDirectory() as scratch:
-        ...     words = train_tokenizer(["ONE TWO"], Path(scratch) / "t.model", output_neurons=12)
-        ...     folder = save_bundle(Path(scratch) / "model", ASR(config), words, metrics={}, card="")
-        ...     transcriber = Transcriber.load(folder)
-        >>> transcriber.transcribe(np.zeros(8_000), sample_rate_hz=8_000).seconds
-        1.0
+            If it cannot be read, or a file is given a rate or samples none.
         """
         clock, tally = Clock(), _Tally(progress)
         segments = tuple(self._segments(audio, sample_rate_hz, clock, tally))
@@ -228,11 +235,11 @@ training wrote
         for file, length in enumerate(lengths):
             if isinstance(length, InputError):
                 yield file, length
-            elif length <= self.longform.max_segment_seconds:
+            elif length <= self._listener.longform.longest_seconds:
                 short[file] = length
             else:
                 long.append(file)
-        yield from self._of_short(paths, short, progress)
+        yield from self._of_short(paths, short, long, progress)
         for file in long:
             try:
                 yield file, self.transcribe(paths[file], progress=progress)
@@ -240,89 +247,41 @@ training wrote
                 yield file, error
 
     def _of_short(
-        self, paths: Sequence[str], seconds: Mapping[int, float], progress: Progress | None
+        self, paths: Sequence[str], seconds: Mapping[int, float], long: list[int], progress: Progress | None
     ) -> Iterator[Found]:
+        """Files that are short by their headers; those that are not after all are added to the long ones."""
         files, clock, tally = list(seconds), Clock(), _Tally(progress)
-        plan = plan_batches(list(seconds.values()), self.longform.batch_seconds)
-        batches = read_batches([paths[file] for file in files], plan)
-        while True:
-            with clock("read"):
-                batch = next(batches, None)
-            if batch is None:
-                return
+        options = self._listener.longform
+        plan = plan_batches(list(seconds.values()), options.batch_seconds)
+        own = [paths[file] for file in files]
+        for batch in clock.each("read", read_batches(own, plan, most_seconds=options.longest_seconds)):
+            long += [files[place] for place in batch.longer]
             for place, fault in batch.faults.items():
                 yield files[place], InputError(fault)
-            rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
-            heard = self._recognise([tally(samples[:length]) for samples, length in rows], clock)
-            took, whole = clock.take(), sum(batch.seconds)
-            for place, length, found in zip(batch.files, batch.seconds, heard, strict=True):
-                timings = {name: spent * length / whole for name, spent in took.items()}
-                try:
-                    segment = _or_raise(found, f"audio file {paths[files[place]]!r}")
-                    yield files[place], Transcript(length, (segment,), timings)
-                except InputError as error:
-                    yield files[place], error
+            for place, found in self._of_batch(batch, own, clock, tally):
+                yield files[place], found
+
+    def _of_batch(
+        self, batch: AudioBatch, paths: Sequence[str], clock: Clock, tally: "_Tally"
+    ) -> Iterator[Found]:
+        rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
+        heard = self._listener.batch([tally(samples[:length]) for samples, length in rows], clock)
+        took, whole = clock.take(), sum(batch.seconds)
+        for place, length, found in zip(batch.files, batch.seconds, heard, strict=True):
+            timings = {name: spent * length / whole for name, spent in took.items()}
+            try:
+                segment = or_raise(found, f"audio file {paths[place]!r}")
+                yield place, Transcript(length, (segment,), timings)
+            except InputError as error:
+                yield place, error
 
     def _segments(
         self, audio: Audio, sample_rate_hz: int | None, clock: Clock, tally: "_Tally"
     ) -> Iterator[Segment]:
-        if isinstance(audio, np.ndarray | Tensor):
-            if sample_rate_hz is None:
-                raise InputError("an array does not tell its sample rate: give sample_rate_hz")
-            samples = as_house_audio(np.asarray(audio), sample_rate_hz)
-            yield from self._of_blocks(iter([samples]), "the array", clock, tally)
-        else:
-            with open_audio(audio) as recording:
-                yield from self._of_blocks(recording.blocks(), recording.name, clock, tally)
-
-    def _of_blocks(
-        self, blocks: Iterator[Samples], name: str, clock: Clock, tally: "_Tally"
-    ) -> Iterator[Segment]:
-        """A recording of whatever length."""
-        head, longest = list[Samples](), self.longform.max_segment_seconds * SAMPLE_RATE
-        with clock("read"):
-            while sum(map(len, head)) <= longest and (block := next(blocks, None)) is not None:
-                head.append(block)
-        samples = np.concatenate(head)
-        if len(samples) <= longest:
-            (found,) = self._recognise([tally(samples)], clock)
-            yield _or_raise(found, name)
-        elif self.one_pass:
-            yield from self._in_one_pass(tally(np.concatenate([samples, *blocks])), name, clock)
-        else:
-
-            def recognise(batch: Sequence[Samples]) -> list[Segment]:
-                # Segments that overlap are joined by the times of their words.
-                return [_or_raise(found, name) for found in self._recognise(batch, clock, word_times=True)]
-
-            for segment in transcribe_stream(map(tally, chain([samples], blocks)), recognise, self.longform):
-                yield segment if self.word_times else replace(segment, words=())
-
-    def _in_one_pass(self, samples: Samples, name: str, clock: Clock) -> Iterator[Segment]:
-        asr, recogniser = self.recogniser.asr, self.recogniser
-
-        def hear(samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-            with clock("encode"):
-                return recogniser.hear(samples_bs, lengths_b)
-
-        def recognise(memories: list[Tensor]) -> list[Segment]:
-            return recogniser.of_memory(memories, word_times=self.word_times, clock=clock)
-
-        try:
-            check_one_pass(asr.config, len(samples) / SAMPLE_RATE)
-            with self._computing:
-                found = list(one_pass(samples, hear, asr.ctc_head, recognise, self.longform))
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        yield from found
-
-    def _recognise(
-        self, batch: Sequence[Samples], clock: Clock, *, word_times: bool = False
-    ) -> list[Segment | InputError]:
-        if not batch:
-            return []
-        with self._computing:
-            return self.recogniser(batch, word_times=word_times or self.word_times, clock=clock)
+        with ExitStack() as opened:
+            with clock("read"):
+                blocks, name = _blocks(audio, sample_rate_hz, opened)
+            yield from self._listener.recording(map(tally, blocks), name, clock)
 
 
 class _Tally:
@@ -338,10 +297,17 @@ class _Tally:
         return samples
 
 
-def _or_raise(found: Segment | InputError, name: str) -> Segment:
-    if isinstance(found, InputError):
-        raise InputError(f"{name}: {found}")
-    return found
+def _blocks(audio: Audio, sample_rate_hz: int | None, opened: ExitStack) -> tuple[Iterator[Samples], str]:
+    """A recording's blocks and its name; a file stays open as long as the stack does."""
+    if isinstance(audio, np.ndarray | Tensor):
+        if sample_rate_hz is None:
+            raise InputError("an array does not tell its sample rate: give sample_rate_hz")
+        samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else audio
+        return iter([as_house_audio(samples, sample_rate_hz)]), "the array"
+    recording = opened.enter_context(open_audio(audio))
+    if sample_rate_hz is not None:
+        raise InputError(f"{recording.name}: a file tells its own rate: leave sample_rate_hz out")
+    return recording.blocks(), recording.name
 
 
 def _length(path: str) -> float | InputError:

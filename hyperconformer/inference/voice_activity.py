@@ -11,10 +11,10 @@ from importlib import import_module
 import numpy as np
 import numpy.typing as npt
 
+from hyperconformer.audio import Samples
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 
-Samples = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Gate = Callable[[Iterable[Samples]], Iterator[tuple[Samples, Flags]]]
 

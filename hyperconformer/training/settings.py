@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from hyperconformer.data.augment import SpecAugment
-from hyperconformer.decoding.options import SearchOptions
+from hyperconformer.decoding.options import MOST_HYPOTHESES, SearchOptions
 from hyperconformer.errors import check_range
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import ModelType
@@ -140,7 +140,7 @@ class Settings(RunSettings):
             "label_smoothing": (0, 1),
             "inter_ctc_weight": (0, 1),
             "cr_ctc_weight": (0, math.inf),
-            "beam_size": (1, math.inf),
+            "beam_size": (1, MOST_HYPOTHESES),
             "ctc_weight_decode": (0, 1),
             "max_decode_ratio": (SMALLEST, math.inf),
             "lm_weight": (0, math.inf),

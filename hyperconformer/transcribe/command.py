@@ -8,16 +8,10 @@ from typing import Any
 from hyperconformer.inference.bundle_files import backend_of, check_files
 from hyperconformer.inference.command import MODEL_HELP
 from hyperconformer.inference.hub import resolve_model
-from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options
+from hyperconformer.inference.search_flags import DECODES, HELPER_FLAGS, add_search_options, positive
 from hyperconformer.inference.writers import WRITERS
 
 BACKENDS = ("torch", "onnxruntime")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
@@ -39,7 +33,7 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--device",), {"default": "cpu", "help": "cpu (default) or cuda"}),
     (("--precision",), {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
                         "help": "of the encoder (fp32); fp16 needs a GPU"}),
-    (("--threads",), {"type": _positive, "metavar": "N", "help": "of the CPU (all cores)"}),
+    (("--threads",), {"type": positive, "metavar": "N", "help": "of the CPU (all cores)"}),
     (("--noprogressbar",), {"action": "store_true", "help": "show no bar, as where none can be seen"}),
 )  # fmt: skip
 LONGFORM: tuple[tuple[str, dict[str, Any]], ...] = (

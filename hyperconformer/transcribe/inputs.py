@@ -91,6 +91,8 @@ def _expand(given: str) -> Iterator[tuple[str, PurePath]]:
     """Paths and their places below the output folder."""
     if given == STANDARD_INPUT:
         yield given, PurePath("stdin")
+    elif not os.path.basename(given.rstrip(os.sep)) and given.rstrip(os.sep) == given:
+        raise InputError("a file's name is empty: is a variable unset?")
     elif os.path.isdir(given):
         inside = sorted(_audio_files(given))
         if not inside:
@@ -103,8 +105,12 @@ def _expand(given: str) -> Iterator[tuple[str, PurePath]]:
         yield given, PurePath(os.path.basename(given.rstrip(os.sep)) or given)
 
 
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"folder {error.filename!r} cannot be read ({error.strerror}): check its permissions")
+
+
 def _audio_files(folder: str) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_unreadable):
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
                 yield os.path.join(parent, name)

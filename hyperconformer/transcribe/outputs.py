@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +46,7 @@ class Outputs:
         self.settings, self.several = settings, several
         self.folder = None if settings.output_dir is None else Path(settings.output_dir)
         self._made_by: dict[str, str] = {}
-        self._there: dict[str, str] = {}
+        self._there: dict[str, tuple[str, str]] = {}
         if self.folder is not None:
             self._made_by = {name: made_by(settings, name) for name in settings.formats}
             try:
@@ -63,28 +65,37 @@ class Outputs:
         if self.folder is None or self.settings.overwrite or one.path == STANDARD_INPUT:
             return False
         try:
-            heard = os.stat(one.path).st_mtime
+            heard, source = os.stat(one.path).st_mtime, os.path.abspath(one.path)
             return all(
-                self._there.get(name) == self._made_by[form] and os.stat(self.folder / name).st_mtime >= heard
+                self._there.get(name) == (source, self._made_by[form])
+                and stat.S_ISREG((written := os.stat(self.folder / name)).st_mode)
+                and written.st_mtime >= heard
                 for form, name in self._names(one)
             )
         except OSError:
             return False
 
     def check_foreign(self, inputs: Sequence[Input]) -> None:
-        """Refuse to write over files that this command did not write."""
+        """Refuse to write over the text of other recordings, or files that this command did not write."""
         if self.folder is None or self.settings.overwrite:
             return
         for one in inputs:
             for _, name in self._names(one):
-                if name not in self._there and os.path.exists(self.folder / name):
+                source, _ = self._there.get(name, ("", ""))
+                if os.path.abspath(one.path) != source and os.path.exists(self.folder / name):
+                    whose = f"holds the text of {source!r}" if source else "was not written by this command"
                     raise InputError(
-                        f"'{self.folder / name}' was not written by this command: --overwrite it, or choose "
-                        "another --output_dir"
+                        f"'{self.folder / name}' {whose}: --overwrite it, or choose another --output_dir"
                     )
 
     def write(self, one: Input, found: Transcript | InputError, spell: Spell | None = None) -> None:
-        """Leave what was said in files; as soon as it is known, so that a second run finds it."""
+        """Leave what was said in files; as soon as it is known, so that a second run finds it.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be written, for instance because its name would be too long.
+        """
         if self.folder is None or isinstance(found, InputError):
             return
         # Should this end in between, the file is known to be ours, and not to be done.
@@ -93,34 +104,49 @@ class Outputs:
         self._note(self.folder, one, self._made_by)
 
     def _note(self, folder: Path, one: Input, made_by: Mapping[str, str]) -> None:
-        rows = [{"file": name, "made_by": made_by[form]} for form, name in self._names(one)]
-        with (folder / RECORD).open("a", encoding="utf-8") as record:
-            record.write("".join(json.dumps(row) + "\n" for row in rows))
+        source = os.path.abspath(one.path)
+        rows = [{"file": name, "of": source, "made_by": made_by[form]} for form, name in self._names(one)]
+        try:
+            with (folder / RECORD).open("a", encoding="utf-8") as record:
+                record.write("".join(json.dumps(row) + "\n" for row in rows))
+        except OSError as error:
+            raise InputError(
+                f"'{folder / RECORD}' cannot be written ({error.strerror}): make room"
+            ) from error
 
     def show(self, one: Input, found: Transcript | InputError, spell: Spell | None = None) -> None:
         """Print what was said, or a line of JSON also for what was not."""
         if self.settings.jsonl:
             row = {"error": str(found)} if isinstance(found, InputError) else as_json(found, spell)
-            print(json.dumps({"file": one.path} | row, ensure_ascii=False), flush=True)
+            _print(json.dumps({"file": one.path} | row, ensure_ascii=False) + "\n")
         elif self.folder is None and isinstance(found, Transcript):
             (form,) = self.settings.formats
-            if form != "txt":
-                print(WRITERS[form](found, spell), end="", flush=True)
-            else:
-                print(f"{one.path}: {found.text}" if self.several else found.text, flush=True)
+            plain = f"{one.path}: {found.text}\n" if self.several else f"{found.text}\n"
+            _print(plain if form == "txt" else WRITERS[form](found, spell))
 
     def _names(self, one: Input) -> list[tuple[str, str]]:
         return [(form, f"{one.stem}.{form}") for form in self.settings.formats]
 
 
-def _read(record: Path) -> Iterator[tuple[str, str]]:
-    """Files and what they were made by; a line that was cut short by a crash says nothing."""
+def _print(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still held back would be written again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"standard output cannot be written ({error.strerror}): make room") from error
+
+
+def _read(record: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Files, whose text they hold, and what they were made by; a torn line says nothing."""
     if not record.exists():
         return
     for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-            yield str(row["file"]), str(row["made_by"])
+            yield str(row["file"]), (str(row["of"]), str(row["made_by"]))
         except (ValueError, KeyError, TypeError):
             continue
 

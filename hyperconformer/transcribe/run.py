@@ -1,5 +1,6 @@
 """Files in, text out."""
 
+import errno
 import io
 import sys
 import time
@@ -13,6 +14,9 @@ from hyperconformer.transcribe.inputs import STANDARD_INPUT, Input, find_inputs
 from hyperconformer.transcribe.outputs import Outputs
 from hyperconformer.transcribe.settings import Settings
 from hyperconformer.types import Transcript
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Faults that the next file would meet as well."""
 
 if TYPE_CHECKING:
     from hyperconformer.inference.transcriber import Found, Transcriber
@@ -99,7 +103,13 @@ def _transcribe(wanted: Sequence[Input], outputs: Outputs, settings: Settings) -
             if isinstance(found, InputError):
                 faults += 1
                 tqdm.write(f"error: {found}", file=sys.stderr)
-            outputs.write(wanted[place], found, spell)
+            try:
+                outputs.write(wanted[place], found, spell)
+            except InputError as error:
+                if getattr(error.__cause__, "errno", None) in FULL:
+                    raise
+                faults, found = faults + 1, error
+                tqdm.write(f"error: {error}", file=sys.stderr)
             early[place] = found
             bar.update()
             # Printed in the order in which the files were given.
@@ -133,6 +143,8 @@ def _heard(wanted: Sequence[Input], transcriber: "Transcriber", progress: _Progr
     for place, one in enumerate(wanted):
         if one.path == STANDARD_INPUT:
             try:
+                if sys.stdin is None:
+                    raise InputError("standard input is closed: send audio into it, as in '- < speech.wav'")
                 yield place, transcriber.transcribe(sys.stdin.buffer, progress=progress)
             except InputError as error:
                 yield place, error

@@ -82,6 +82,8 @@ class Settings:
         check_heeded([self.decode], (*self.given, *self.helpers))
         check_helpers(self.helpers, weighted(self.model, [self.decode], self.given, lm=self.lm is not None))
         self._check_output()
+        if self.threads is not None and self.threads > (most := 4 * (os.cpu_count() or 1)):
+            raise InputError(f"--threads {self.threads} is more than {most}, four for each core: give fewer")
         if self.precision == "fp16" and self.device == "cpu":
             raise InputError("fp16 needs a GPU: use --precision bf16, or --device cuda")
         for flag, only in (("device", "cpu"), ("precision", "fp32")):
@@ -151,6 +153,8 @@ class Settings:
         same["files"] = tuple(values["files"])
         chosen = {f.name: values[f.name] for f in fields(LongformOptions) if values.get(f.name) is not None}
         longform = LongformOptions(**chosen)
+        if same.get("one_pass") and (unheeded := chosen.keys() & {"vad", "overlap_seconds"}):
+            raise InputError(f"--{sorted(unheeded)[0]} is about cuts, --one_pass makes none: leave one out")
         return cls(
             given=given_options(values), longform=longform, progress=not arguments.noprogressbar, **same
         )

@@ -161,6 +161,28 @@ def test_real_voices_are_heard_alike(shared_data: Path, words: Tokenizer, tmp_pa
 
 
 @pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("bias", [2.0, -30.0])
+def test_without_training_only_the_begin_symbol_makes_a_difference(
+    bias: float, words: Tokenizer, tmp_path: Path
+) -> None:
+    """SpeechBrain's search takes it for a token like any other; a trained model never says it."""
+    torch.manual_seed(SEED)
+    sizes = {"d_model": 32, "nhead": 2, "d_ffn": D_FFN, "num_encoder_layers": 2, "num_decoder_layers": 1}
+    model = ASR(ModelConfig(output_neurons=words.size, mixer="attention", frontend_channels=(8, 4), **sizes))
+    model.normalizer.set_statistics(torch.full((80,), -40.0), torch.full((80,), 20.0))
+    with torch.no_grad():
+        for head in (model.decoder.out, model.ctc_head):
+            head.bias[BEGIN] += bias
+    bundle = save_bundle(tmp_path / "model", model.eval(), words, metrics={}, card="# Untrained\n")
+    folder = export_folder(bundle, tmp_path / "speechbrain", SearchOptions())
+    theirs = EncoderDecoderASR.from_hparams(source=str(folder), savedir=str(tmp_path / "kept"))
+    for number in range(3):
+        found = tuple(theirs.transcribe_batch(sound(number), torch.ones(1))[1][0])
+        same = found == ours(model, sound(number), SearchOptions()).tokens
+        assert same == (BEGIN not in found) == (bias < 0)
+
+
+@pytest.mark.usefixtures("offline")
 def test_the_search_can_be_set_there(words: Tokenizer, tmp_path: Path) -> None:
     """SpeechBrain's overrides reach the search, and it may do without a folder of its own."""
     model, folder = exported("relative", words, tmp_path, SearchOptions())

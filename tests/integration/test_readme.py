@@ -221,6 +221,8 @@ def transcribe(command: str, place: Place) -> None:
         assert (place.checkout / "transcripts" / "a.srt").is_file()
     elif "more.flac" in command:
         assert [line.split(":")[0] for line in said.splitlines()] == ["speech.wav", "more.flac"]
+    elif "srt" in command:
+        assert (place.checkout / "speech.srt").is_file()
     else:
         assert said.count("\n") == 1
 

@@ -14,6 +14,8 @@ from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.decoding.prefix_beam import prefix_beam_search
 from hyperconformer.decoding.prefix_reference import enumerate_paths, log_probability, search_by_dictionary
 
+pytestmark = pytest.mark.usefixtures("any_beam")
+
 seeds = st.integers(0, 2**31)
 sharpnesses = st.sampled_from([0.1, 1.0, 4.0, 12.0])
 

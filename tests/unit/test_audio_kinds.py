@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -294,7 +295,7 @@ def test_arrays_of_every_kind(array: npt.NDArray[np.generic], expected: list[flo
     np.testing.assert_allclose(samples, expected)
 
 
-BAD_ARRAYS: list[tuple[object, float, str]] = [
+BAD_ARRAYS: list[tuple[object, object, str]] = [
     (np.zeros((2, 3, 4)), 16_000, r"the array has the shape \(2, 3, 4\): give \(samples,\)"),
     (np.array(1.0), 16_000, r"has the shape \(\)"),
     (np.zeros((2, 16_000)), 16_000, "16000 channels: .* perhaps its transpose"),
@@ -311,12 +312,14 @@ BAD_ARRAYS: list[tuple[object, float, str]] = [
     (ONES, -16_000, "sample rate of -16000 Hz"),
     (ONES, float("nan"), "sample rate of nan Hz"),
     (ONES, 1e7, r"sample rate of 1e\+07 Hz"),
+    (ONES, None, "None, which is no number: give it in Hz"),
+    (ONES, "16000", "'16000', which is no number: give it in Hz"),
     ([0.1, 0.2], 16_000, "is a list: give a numpy array"),
 ]
 
 
 @pytest.mark.parametrize(("array", "rate_hz", "said"), BAD_ARRAYS, ids=[row[2][:24] for row in BAD_ARRAYS])
-def test_arrays_that_are_no_recording(array: npt.NDArray[np.float32], rate_hz: float, said: str) -> None:
+def test_arrays_that_are_no_recording(array: npt.NDArray[np.float32], rate_hz: Any, said: str) -> None:
     with pytest.raises(InputError, match=said) as raised:
         as_house_audio(array, rate_hz)
     assert "\n" not in str(raised.value)

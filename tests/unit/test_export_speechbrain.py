@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import yaml
 from hyperconformer.cli import main
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
-from hyperconformer.export import command
 from hyperconformer.export.speechbrain_search import TOLD
 from hyperconformer.export.speechbrain_yaml import hyperparams
 from hyperconformer.inference.bundle import save_bundle
@@ -27,7 +25,6 @@ from hyperconformer.training.settings import Settings, load_settings
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 RECIPES = sorted(path.stem for path in HPARAMS.glob("*.yaml"))
-# As the README says.
 EXPORTABLE = {"conformer", "conformer_22M", "conformer_100h", "hyperconformer_paper"}
 
 
@@ -108,7 +105,7 @@ def test_nothing_but_what_speechbrain_brings_is_named(tmp_path: Path) -> None:
     [
         (["--ctc_weight", "1"], "ctc_weight 1 cannot be exported"),
         (["--ctc_weight", "2"], "ctc_weight must lie between 0 and 1, got 2.0"),
-        (["--beam_size", "0"], "beam_size must be at least 1"),
+        (["--beam_size", "0"], "beam_size must lie between 1 and 1000"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(bundle: Path, tmp_path: Path, capsys, flags, message) -> None:
@@ -119,11 +116,10 @@ def test_a_search_that_cannot_be_is_refused(bundle: Path, tmp_path: Path, capsys
     assert not out.exists()
 
 
-def test_other_formats_have_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(command.FORMATS, "other", lambda _: Path("there"))
-    assert command.run(Namespace(format="other", model="m", beam_size=None)) == 0
-    with pytest.raises(InputError, match="--beam_size is for speechbrain, not other: leave it out"):
-        command.run(Namespace(format="other", model="m", beam_size=3))
+def test_other_formats_have_no_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "onnx", "--model", "m", "--output", str(tmp_path / "out"), "--beam_size", "3"])
+    assert "unrecognized arguments: --beam_size 3" in capsys.readouterr().err
 
 
 def stored(settings: Settings) -> set[str]:
@@ -135,6 +131,10 @@ def stored(settings: Settings) -> set[str]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_which_recipes_give_a_model_that_can_be_exported(name: str) -> None:
     path = str(HPARAMS / f"{name}.yaml")
+    readme = (HPARAMS.parent / "README.md").read_text(encoding="utf-8")
+    lines = readme.split("## Coming from SpeechBrain")[1].splitlines()
+    (row,) = (line for line in lines if line.startswith("|") and f"`{name}`" in line)
+    assert ("nothing more" in row) == (name in EXPORTABLE)
     if name in EXPORTABLE:
         assert "2.w.weight" in stored(load_settings(path, {}))
         return
@@ -142,6 +142,6 @@ def test_which_recipes_give_a_model_that_can_be_exported(name: str) -> None:
         stored(load_settings(path, {}))
     # What it advises helps.
     advice = re.search(r"--mixer_options='(\{.*\})' or --mixer=attention$", str(refused.value))
-    assert advice is not None
+    assert advice is not None and f"`--mixer_options='{advice[1]}'` or `--mixer=attention`" in row
     for change in ({"mixer_options": yaml.safe_load(advice[1])}, {"mixer": "attention"}):
         assert "2.w.weight" in stored(load_settings(path, change))

@@ -21,6 +21,8 @@ pytest.importorskip("flashlight.lib.text.decoder")
 
 from hyperconformer.decoding.lexicon import LexiconSearch
 
+pytestmark = pytest.mark.usefixtures("any_beam")
+
 TEXT = ["A BA", "BA BA A", "A B", "BB A", "BA BB B A"] * 3
 WORDS = ["A", "BA", "BB", "AB"]
 

@@ -47,6 +47,25 @@ def test_what_was_said_is_heard_once_and_in_time(vad: str, gaps: tuple[float, fl
         assert segment.text == " ".join(word.text for word in segment.words)
 
 
+@pytest.mark.parametrize("vad", ["energy", "webrtc", "none"])
+def test_nothing_ends_after_the_recording(vad: str) -> None:
+    """A recogniser may round times up to its frames, and sums of times are rounded too."""
+    options = LongformOptions(vad=vad, max_segment_seconds=5.0)
+
+    def late(arrays: list[Samples]) -> list[Segment]:
+        ends = [0.04 * np.ceil(len(samples) / 640) for samples in arrays]
+        return [Segment(0.0, end, "ONE", (Word("ONE", end - 0.2, end, 1.0),)) for end in ends]
+
+    for seed in range(5):
+        words, before = drawn(30, (0.2, 0.2), seed)
+        samples = spoken(words, before)[: -(101 + 7 * seed)]
+        seconds = len(samples) / SAMPLE_RATE
+        for said in (late, recognise):
+            segments = list(transcribe_stream(blocks_of(samples), said, options))
+            times = [word.end for segment in segments for word in segment.words]
+            assert segments and max(segment.end for segment in segments) <= seconds and max(times) <= seconds
+
+
 def test_batches_are_no_longer_than_asked() -> None:
     words, before = drawn(120, (0.3, 1.5))
     options = LongformOptions(max_segment_seconds=6.0, batch_seconds=15.0)

@@ -19,7 +19,7 @@ from hyperconformer.mixers import MIXERS
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.text import Tokenizer, train_tokenizer
-from hyperconformer.types import Segment
+from hyperconformer.types import Segment, Word
 
 VOCABULARY = 30
 
@@ -66,7 +66,8 @@ def test_slices_say_what_the_whole_says(tokenizer: Tokenizer) -> None:
         return memory_btd, torch.tensor([len(path_t)])
 
     options = LongformOptions(max_segment_seconds=5.0, overlap_seconds=0.0, batch_seconds=12.0)
-    found = list(one_pass(np.zeros(10, np.float32), hear, lambda rows: rows, recogniser(tokenizer), options))
+    samples = np.zeros(640 * len(path_t), np.float32)
+    found = list(one_pass(samples, hear, lambda rows: rows, recogniser(tokenizer), options))
     assert len(found) > 20
     assert " ".join(segment.text for segment in found) == text
     spikes = [0.04 * frame for frame in (path_t > 0).nonzero().flatten().tolist()]
@@ -119,6 +120,21 @@ def test_a_real_encoder_hears_all_at_once() -> None:
         memory_btd, _ = encode(model, torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
         [whole] = ctc_greedy(model.ctc_log_probs(memory_btd))
     assert [token for segment in said for token in segment.hypotheses[0].tokens] == list(whole.tokens)
+
+
+def test_nothing_is_said_after_the_end() -> None:
+    """The last frame may reach beyond the samples."""
+
+    def hear(samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.eye(3)[torch.tensor([[0, 2, 2]])], torch.tensor([3])
+
+    def recognise(memories: list[Tensor]) -> list[Segment]:
+        return [Segment(0.0, 0.12, "TWO", words=said) for _ in memories]
+
+    for said in ((), (Word("TWO", 0.04, 0.12, 1.0),)):
+        [segment] = one_pass(np.zeros(1_500, np.float32), hear, lambda rows: rows, recognise)
+        assert segment.end == 1_500 / 16_000
+        assert [word.end for word in segment.words] == [segment.end] * len(said)
 
 
 def test_samples_that_no_model_can_hear() -> None:

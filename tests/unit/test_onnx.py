@@ -71,7 +71,7 @@ def test_check_opens_it_and_others_say_what_does(exported: Path, capsys) -> None
     assert main(["check", str(exported)]) == 0
     said = capsys.readouterr().out
     assert "a recogniser's ONNX files, hypermixing" in said and said.endswith("\nok\n")
-    with pytest.raises(InputError, match="only transcribe and check open these"):
+    with pytest.raises(InputError, match="holds ONNX files: only transcribe and check open these"):
         load_bundle(exported)
 
 
@@ -110,10 +110,9 @@ def test_help_has_the_options_of_a_format_and_no_others(format: str, has: str, l
 def test_transcribe_hears_by_onnxruntime(exported: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     for decode in ("greedy", "prefix", "rescore", "joint"):
-        by_torch = Transcriber.load(tiny_bundle, decode=decode, word_times=True).transcribe(noise, 16_000)
-        by_onnx = Transcriber.load(
-            exported, backend="onnxruntime", decode=decode, word_times=True
-        ).transcribe(noise, 16_000)
+        given = {"decode": decode, "word_times": True}
+        by_torch = Transcriber.load(tiny_bundle, **given).transcribe(noise, 16_000)
+        by_onnx = Transcriber.load(exported, **given).transcribe(noise, 16_000)
         assert by_onnx.text == by_torch.text and len(by_onnx.words) == len(by_torch.words)
 
 

@@ -56,6 +56,12 @@ def test_batches_hold_what_the_files_hold(recordings: list[str]) -> None:
     assert batches[2].seconds == [1.0, 0.75, 0.25]
 
 
+def test_files_that_are_longer_than_thought_are_named(recordings: list[str]) -> None:
+    [batch] = read_batches(recordings, [[4, 1, 3, 0]], most_seconds=1.0)
+    assert (batch.files, batch.longer, list(batch.faults)) == ((3, 0), (4,), [1])
+    assert batch.seconds == [1.0, 0.25]
+
+
 def test_batches_are_taken_as_there_is_room(recordings: list[str]) -> None:
     asked = []
 

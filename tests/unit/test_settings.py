@@ -62,7 +62,7 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"freq_masks": -1}, "freq_masks must not be negative"),
         ({"n_warmup_steps": 0}, "n_warmup_steps must be at least 1, got 0"),
         ({"average_checkpoints": 0}, "average_checkpoints must be at least 1"),
-        ({"beam_size": 0}, "beam_size must be at least 1"),
+        ({"beam_size": 0}, "beam_size must lie between 1 and 1000, got 0"),
         ({"lr": -1.0}, "lr must be at least"),
         ({"ctc_weight": 3.0}, "ctc_weight must lie between 0 and 1, got 3"),
         ({"speeds": []}, "speeds, in percent, must be at least 1"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from hyperconformer.cli import main
@@ -185,7 +186,14 @@ def test_the_best_checkpoint_of_a_run_is_taken_and_named(flat: Path, tmp_path: P
     assert said.endswith(f"CKPT+e/model.ckpt (ACC 0.91, WER 4.5, loss 1, epoch 7) -> {tmp_path / 'model'}\n")
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert metrics["scores"] == {"ACC": 0.91, "WER": 4.5, "loss": 1.0, "epoch": 7.0}
-    assert metrics["imported_from"] in (tmp_path / "model" / "README.md").read_text()
+    _, head, card = (tmp_path / "model" / "README.md").read_text().split("---\n", maxsplit=2)
+    assert yaml.safe_load(head) == {
+        "license": "unknown",
+        "library_name": "hyperconformer",
+        "pipeline_tag": "automatic-speech-recognition",
+        "tags": ["hyperconformer", "speech", "ctc", "speechbrain", "hypermixing"],
+    }
+    assert "# CKPT+e\n" in card and metrics["imported_from"] in card
     alone = find_sources(run / "save" / "CKPT+b")
     assert alone.tokenizer == run.absolute() / "save" / "tokenizer.ckpt"
 
@@ -280,6 +288,20 @@ def test_several_tokenizers_are_too_many(flat: Path) -> None:
     (flat / "5000_bpe.model").write_bytes(b"")
     with pytest.raises(InputError, match="has 2 tokenizers"):
         find_sources(flat)
+
+
+@pytest.mark.parametrize("given", ["bundle", "run"])
+def test_a_model_of_ours_needs_no_import(flat: Path, tmp_path: Path, capsys, given: str) -> None:
+    """Neither by its own folder nor by that of the run that made it, with checkpoints beside."""
+    bundle, out = tmp_path / "bundle", tmp_path / "out"
+    if given == "run":
+        (tmp_path / "run" / "save" / "CKPT+000000385").mkdir(parents=True)
+        os.link(flat / "model.ckpt", tmp_path / "run" / "save" / "CKPT+000000385" / "model.ckpt")
+        bundle = bundle.rename(tmp_path / "run" / "model")
+    assert main(["import-speechbrain", str(tmp_path / given), "--output", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"'{bundle}' is a model folder already" in said and said.count("\n") == 1
+    assert not out.exists()
 
 
 def test_nothing_but_a_model_is_overwritten(flat: Path, tmp_path: Path) -> None:

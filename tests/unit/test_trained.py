@@ -85,6 +85,8 @@ def test_a_pipe_in_the_place_of_metrics_holds_up_nobody(tmp_path: Path) -> None:
         '{"decode": {"greedy": {}}}',
         '{"decode": {"joint": {"beam_size": 2.5}}}',
         '{"decode": {"joint": {"beam_size": "2"}}}',
+        '{"decode": {"joint": {"beam_size": 20000}}}',
+        '{"decode": {"joint": {"beam_size": 1e400}}}',
         '{"decode": {"joint": {"ctc_weight_decode": 7}}}',
         '{"decode": {"joint": {"length_normalization": "no"}}}',
         "[" * 60_000,
@@ -93,6 +95,13 @@ def test_a_pipe_in_the_place_of_metrics_holds_up_nobody(tmp_path: Path) -> None:
 def test_foreign_metrics_are_no_defaults(tmp_path: Path, metrics: str) -> None:
     (tmp_path / "metrics.json").write_text(metrics)
     assert trained.trained_options(tmp_path, "joint") == {}
+
+
+@pytest.mark.parametrize("given", [{"beam_size": 1_001}, {"nbest": 0}, {"beam_size": 1_001, "nbest": 1_001}])
+def test_no_beam_is_wider_than_memory(given: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{min(given)} must lie between 1 and 1000, got"):
+        SearchOptions(**given)
+    assert SearchOptions(beam_size=1_000, nbest=1_000).nbest == 1_000
 
 
 def test_a_calibration_is_fitted_and_used(

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -324,3 +325,46 @@ def test_no_broken_file_hurts_the_others(tiny_bundle: Path, speech: Path, tmp_pa
     assert len(errors) == len(set(errors)) == len(broken)
     assert done.stderr.count("\n") == len(errors) + 1
     assert sum("error" not in row for row in rows) == sum(1 for _ in out.rglob("*.txt")) == 5
+
+
+def test_another_recording_of_the_same_name_is_not_done(
+    tiny_bundle: Path, speech: Path, tmp_path, capsys
+) -> None:
+    (speech / "below" / "a.wav").write_bytes((speech / "c.wav").read_bytes())
+    out = ("-o", tmp_path / "out")
+    assert transcribe(tiny_bundle, speech / "a.wav", *out) == 0
+    assert transcribe(tiny_bundle, speech / "below" / "a.wav", *out) == 2
+    assert "a.txt' holds the text of" in capsys.readouterr().err
+    assert transcribe(tiny_bundle, speech / "below" / "a.wav", *out, "--overwrite") == 0
+
+
+def test_a_name_that_is_too_long_to_write_ends_nothing(
+    tiny_bundle: Path, speech: Path, tmp_path, capsys
+) -> None:
+    long = speech / f"{'n' * 251}.wav"
+    long.write_bytes((speech / "a.wav").read_bytes())
+    assert transcribe(tiny_bundle, long, speech / "b.flac", "-o", tmp_path / "out", "-f", "json") == 1
+    assert (tmp_path / "out" / "b.json").is_file()
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "said"),
+    [
+        (["-"], {"stdin": "closed"}, "standard input is closed"),
+        ([""], {}, "name is empty"),
+        (["a.wav", "--threads", "100000"], {}, "--threads 100000 is more than"),
+        (["a.wav", "--one_pass", "--vad", "none"], {}, "--vad is about cuts"),
+        (["{speech}/a.wav"], {"stdout": "/dev/full"}, "standard output cannot be written"),
+    ],
+    ids=["closed input", "empty name", "threads", "one pass", "full output"],
+)
+def test_what_cannot_be_is_said_in_a_line(
+    arguments: list[str], given: dict[str, str], said: str, tiny_bundle: Path, speech: Path
+) -> None:
+    words = [sys.executable, "-m", "hyperconformer.cli", "transcribe", "--model", str(tiny_bundle)]
+    line = shlex.join([*words, *(word.format(speech=speech) for word in arguments)])
+    line += " <&-" if "stdin" in given else ""
+    line += f" >{given['stdout']}" if "stdout" in given else ""
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert done.returncode in (1, 2) and said in done.stderr and done.stderr.count("\n") <= 2, done.stderr
