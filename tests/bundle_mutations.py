@@ -203,6 +203,7 @@ def _tops() -> Iterator[tuple[str, str, Change]]:
         ("sha256", {"model.safetensors": "00"}),
         ("sha256", {"../model.safetensors": "0" * 64, "tokenizer.model": "0" * 64}),
         ("sha256", []),
+        ("sha256", None),
     ):
         change = partial(edit, change=lambda c, k=key, v=value: c.update({k: v}))
         yield f"{key} at the top: {value}", REFUSED, change

@@ -1,10 +1,12 @@
 """``hyperconformer export`` and ``hyperconformer import-speechbrain``: their arguments."""
 
 import argparse
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from hyperconformer.errors import InputError
 from hyperconformer.export.speechbrain_search import TOLD, search_options
 from hyperconformer.inference.search_flags import add_search_options, given_options
 
@@ -67,6 +69,32 @@ def run_import(arguments: argparse.Namespace) -> int:
     return 0
 
 
+class Format(NamedTuple):
+    """Another program's format.
+
+    Attributes
+    ----------
+    write : callable
+        Takes the arguments, gives the new folder.
+    add_options : callable
+        Declares the options that it has beside ``--model`` and ``--output``.
+    said : str
+        What it is.
+    use : str
+        A command that opens the folder, which stands for ``{}``; or nothing.
+
+    Examples
+    --------
+    >>> FORMATS["onnx"].use.format("for_onnx")
+    'hyperconformer transcribe --model for_onnx speech.wav'
+    """
+
+    write: Callable[[argparse.Namespace], Path]
+    add_options: Callable[[argparse.ArgumentParser], object]
+    said: str
+    use: str = ""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``export`` takes.
 
@@ -81,12 +109,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     >>> parser.parse_args(["speechbrain", "--model", "model", "--output", "there"]).format
     'speechbrain'
     """
-    parser.add_argument("format", choices=list(FORMATS), help="what to write")
-    parser.add_argument("--model", required=True, metavar="DIR", help="model folder that training wrote")
-    parser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
-    said = "of speechbrain: those that the model was tested with in its training, else those in brackets"
-    add_search_options(parser, TOLD, searches=(), said=said)
-    parser.add_argument("--int8", action="store_true", help="of onnx: store weights in eight bits")
+    formats = parser.add_subparsers(dest="format", required=True, metavar=f"{{{','.join(FORMATS)}}}")
+    for name, known in FORMATS.items():
+        subparser = formats.add_parser(name, help=known.said, description=known.said)
+        subparser.add_argument(
+            "--model", required=True, metavar="DIR", help="model folder that training wrote"
+        )
+        subparser.add_argument("--output", required=True, metavar="DIR", help="new folder to write")
+        known.add_options(subparser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises
     ------
     InputError
-        If the model cannot be used, or not be written in that format, or the format has no searches.
+        If the model cannot be used, or not be written in that format.
 
     Examples
     --------
@@ -116,12 +146,11 @@ def run(arguments: argparse.Namespace) -> int:
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
-    given = given_options(vars(arguments))
-    if given and arguments.format != "speechbrain":
-        raise InputError(f"--{next(iter(given))} is for speechbrain, not {arguments.format}: leave it out")
-    if arguments.int8 and arguments.format != "onnx":
-        raise InputError(f"--int8 is an option of export onnx, not of {arguments.format}")
-    print(f"{arguments.model} -> {FORMATS[arguments.format](arguments)}")
+    known = FORMATS[arguments.format]
+    folder = known.write(arguments)
+    print(f"{arguments.model} -> {folder}")
+    if known.use:
+        print(f"try it: {known.use.format(shlex.quote(str(folder)))}", file=sys.stderr)
     return 0
 
 
@@ -132,10 +161,32 @@ def _speechbrain(arguments: argparse.Namespace) -> Path:
     return export_folder(arguments.model, arguments.output, options)
 
 
+def _add_speechbrain_options(parser: argparse.ArgumentParser) -> None:
+    said = "those that the model was tested with in its training, else those in brackets"
+    add_search_options(parser, TOLD, searches=(), said=said)
+
+
 def _onnx(arguments: argparse.Namespace) -> Path:
     from hyperconformer.export.onnx_folder import export_onnx
 
-    return export_onnx(arguments.model, arguments.output, int8=arguments.int8)
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    return export_onnx(arguments.model, arguments.output, int8=arguments.int8, say=say)
 
 
-FORMATS: dict[str, Callable[[argparse.Namespace], Path]] = {"speechbrain": _speechbrain, "onnx": _onnx}
+def _add_onnx_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--int8", action="store_true", help="store weights in eight bits")
+
+
+FORMATS = {
+    "speechbrain": Format(
+        _speechbrain, _add_speechbrain_options, "a folder that SpeechBrain's EncoderDecoderASR opens"
+    ),
+    "onnx": Format(
+        _onnx,
+        _add_onnx_options,
+        "ONNX files for onnxruntime, compared with PyTorch before they appear",
+        use="hyperconformer transcribe --model {} speech.wav",
+    ),
+}

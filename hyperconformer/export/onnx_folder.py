@@ -1,26 +1,30 @@
 """A model folder to a folder of ONNX files that transcribes alone; a wrong one is never written."""
 
-import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 from hyperconformer.export.onnx_parity import check_parity
 from hyperconformer.inference.bundle import load_bundle
-from hyperconformer.inference.bundle_check import ONNX_FORMAT
+from hyperconformer.inference.bundle_check import ONNX_FORMAT, SUMS, file_sum
 from hyperconformer.inference.bundle_files import CARD, CONFIG, METRICS, TOKENIZER
 from hyperconformer.inference.onnx_backend import OnnxRecogniser
-from hyperconformer.inference.onnx_files import FILES, require_onnx
+from hyperconformer.inference.onnx_files import FILES, SUMMED, require_onnx
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 
+Say = Callable[[str], object]
 _CARD = """
 ## These files
 
 The model in ONNX{precision}, for onnxruntime and others; the numbers above are those of the model in PyTorch.
+`hyperconformer transcribe --model FOLDER speech.wav` sees by itself what this folder is for
+(`pip install "hyperconformer[onnx]"`).
+
 Batch B, hypotheses K and all lengths are free. D = {d_model}, V = {output_neurons}, H = {nhead}, E = {head}.
 Names with `.i` are there for each of {num_decoder_layers} decoder layers, from 0.
 
@@ -39,7 +43,12 @@ Samples are float32, at least 640; lengths, tokens and positions int64; `visible
 
 
 def export_onnx(
-    bundle: Path | str, out: Path | str, *, int8: bool = False, graphs: Path | None = None
+    bundle: Path | str,
+    out: Path | str,
+    *,
+    int8: bool = False,
+    graphs: Path | None = None,
+    say: Say = lambda line: None,
 ) -> Path:
     """Write a model bundle as ONNX files.
 
@@ -53,6 +62,8 @@ def export_onnx(
         Store weights in eight bits.
     graphs : Path or None
         A folder of the same model's ONNX files in float32, to begin with; None: they are made anew.
+    say : callable
+        Hears what is done next, line by line; all of it takes a minute or more.
 
     Returns
     -------
@@ -81,10 +92,8 @@ training wrote
     draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
-        _write(model, draft, graphs, int8=int8)
         tokenizer.save(draft / TOKENIZER)
-        _describe(bundle, draft, model.config, int8=int8)
-        check_parity(model, OnnxRecogniser.load(draft))
+        _write(model, bundle, draft, int8=int8, graphs=graphs, say=say)
         if out.exists():
             out.rmdir()
         draft.rename(out)
@@ -93,19 +102,21 @@ training wrote
     return out
 
 
-def _write(model: ASR, draft: Path, graphs: Path | None, *, int8: bool) -> None:
-    """The ONNX files themselves."""
+def _write(model: ASR, bundle: Path, draft: Path, *, int8: bool, graphs: Path | None, say: Say) -> None:
+    """The graphs and what describes them, compared with the model."""
     # It takes seconds to import.
     from hyperconformer.export.onnx_graphs import quantise, write_graphs
 
     if graphs is None:
-        write_graphs(model, draft)
+        write_graphs(model, draft, say)
     else:
         for name in FILES:
             shutil.copy(graphs / name, draft / name)
-    if int8:
-        for name in FILES:
-            quantise(draft / name)
+    for name in FILES if int8 else ():
+        say(f"storing the weights of {name} in eight bits")
+        quantise(draft / name)
+    _describe(bundle, draft, model.config, int8=int8)
+    check_parity(model, OnnxRecogniser.load(draft), say)
 
 
 def _describe(bundle: Path, draft: Path, config: ModelConfig, *, int8: bool) -> None:
@@ -114,7 +125,7 @@ def _describe(bundle: Path, draft: Path, config: ModelConfig, *, int8: bool) -> 
         "format": ONNX_FORMAT,
         "sample_rate_hz": SAMPLE_RATE,
         "int8": int8,
-        "sha256": {name: hashlib.sha256((draft / name).read_bytes()).hexdigest() for name in FILES},
+        SUMS: {name: file_sum(draft / name) for name in SUMMED},
         "model": config.to_dict(),
     }
     (draft / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import LogMel
+from hyperconformer.inference.bundle_files import LONGEST_REASON
 from hyperconformer.inference.onnx_backend import (
     CTC_BIAS,
     CTC_WEIGHT,
@@ -32,7 +33,7 @@ from hyperconformer.inference.onnx_backend import (
     VISIBLE,
     numbered,
 )
-from hyperconformer.inference.onnx_files import DECODER, ENCODER, LONGEST_REASON, MEMORY
+from hyperconformer.inference.onnx_files import DECODER, ENCODER, MEMORY
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.decoder import Decoder, DecoderState
 from hyperconformer.nn.log_probs import log_probs
@@ -243,7 +244,7 @@ def _example(model: ASR) -> dict[str, Example]:
     }
 
 
-def write_graphs(model: ASR, folder: Path) -> None:
+def write_graphs(model: ASR, folder: Path, say: Callable[[str], object] = lambda line: None) -> None:
     """Write the three files of a recogniser.
 
     Parameters
@@ -252,6 +253,8 @@ def write_graphs(model: ASR, folder: Path) -> None:
         In evaluation mode, on the CPU, in float32.
     folder : Path
         Is there already.
+    say : callable
+        Hears what is done next, line by line.
 
     Raises
     ------
@@ -274,6 +277,7 @@ ONNX graph does: export a model with another mixer
             "a model with another mixer"
         )
     for name, (module, example, axes, inputs, outputs) in _example(model).items():
+        say(f"writing {name}" + (", most of the time" if name == ENCODER else ""))
         try:
             proto = graph_of(module.eval(), example, axes, inputs, outputs)
         except Exception as error:

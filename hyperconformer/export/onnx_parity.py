@@ -1,7 +1,7 @@
 """Do the ONNX files say what PyTorch says? Asked before they may stand under their name."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -73,7 +73,9 @@ class Comparison:
             )
 
 
-def check_parity(model: ASR, recogniser: OnnxRecogniser) -> None:
+def check_parity(
+    model: ASR, recogniser: OnnxRecogniser, say: Callable[[str], object] = lambda line: None
+) -> None:
     """Hold ONNX files against the model that they were made of.
 
     Batches of one to four recordings of 0.1 to 40 s, noise and something like speech, padded, against each
@@ -84,6 +86,8 @@ def check_parity(model: ASR, recogniser: OnnxRecogniser) -> None:
     model : ASR
         In evaluation mode, on the CPU, in float32.
     recogniser : OnnxRecogniser
+    say : callable
+        Hears what is done next, line by line.
 
     Raises
     ------
@@ -104,7 +108,8 @@ def check_parity(model: ASR, recogniser: OnnxRecogniser) -> None:
     hyperconformer.errors.InputError: ONNX counts other frames than PyTorch in 0.10 s ...: nothing was written
     """
     with torch.inference_mode():
-        _check_hearing(model, recogniser)
+        _check_hearing(model, recogniser, say)
+        say(f"comparing {STEPS} steps of the decoder, and whole sentences")
         _check_decoder(model, recogniser)
 
 
@@ -175,11 +180,13 @@ def speech_like(samples: int, generator: torch.Generator) -> Tensor:
     return 0.1 * loudness * voice + 1e-3 * torch.randn(samples, generator=generator)
 
 
-def _check_hearing(model: ASR, recogniser: OnnxRecogniser) -> None:
+def _check_hearing(model: ASR, recogniser: OnnxRecogniser, say: Callable[[str], object]) -> None:
     comparison = Comparison(recogniser.int8)
     frames = model.config.mixer_options.get("max_frames")
     longest = LONGEST_SECONDS if frames is None else min(LONGEST_SECONDS, (frames - 1) / 25)
-    for batch in signals(longest):
+    batches = list(signals(longest))
+    say(f"comparing {len(batches)} batches of {SHORTEST_SECONDS:g} to {longest:g} s with PyTorch")
+    for batch in batches:
         lengths_b = torch.tensor([len(samples) for samples in batch])
         memory_btd, log_probs_btv, frames_b = recogniser.hear(
             pad_sequence(batch, batch_first=True), lengths_b

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +73,38 @@ def read_config(folder: Path) -> dict[str, Any]:
         rate = config.get("sample_rate_hz", SAMPLE_RATE)
         if rate != SAMPLE_RATE:
             raise ValueError(f"sample_rate_hz is {rate!r:.40}, here {SAMPLE_RATE} is heard")
-        _check_sums_are_sums(config.get(SUMS))
+        # Bundles of earlier versions have none.
+        if SUMS in config:
+            check_sums_are_sums(config[SUMS], SUMMED)
     except (OSError, ValueError) as error:
         raise unusable(folder, CONFIG, error) from error
     return config
 
 
-def _check_sums_are_sums(sums: Any) -> None:
-    """Bundles of earlier versions have none."""
-    if sums is None:
-        return
-    if not isinstance(sums, dict) or sorted(sums) != sorted(SUMMED):
-        raise ValueError(f"{SUMS} must have the sums of {' and '.join(SUMMED)}")
+def check_sums_are_sums(sums: Any, names: Collection[str]) -> None:
+    """See that what a config says of its files has the form of sums.
+
+    Parameters
+    ----------
+    sums : object
+        Out of the config.
+    names : collection of str
+        Of the files.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+
+    Examples
+    --------
+    >>> check_sums_are_sums({"tokenizer.model": 12}, ["tokenizer.model"])
+    Traceback (most recent call last):
+        ...
+    ValueError: sha256 of tokenizer.model is no SHA-256 sum: 12
+    """
+    if not isinstance(sums, dict) or sorted(sums) != sorted(names):
+        raise ValueError(f"{SUMS} must have the sums of {' and '.join(names)}")
     for name, value in sums.items():
         if not fits(value, str) or not _HEX.fullmatch(value):
             raise ValueError(f"{SUMS} of {name} is no SHA-256 sum: {value!r:.40}")

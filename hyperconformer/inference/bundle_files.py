@@ -4,7 +4,7 @@ import json
 import re
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,8 +176,38 @@ training wrote
         raise InputError(f"model '{folder}' is the folder of a run: its model is '{folder / 'model'}'")
     if backend_of(str(folder)) == "onnxruntime":
         raise InputError(f"model '{folder}' holds ONNX files: only transcribe and check open these")
+    return check_plain(folder, FILES)
+
+
+def check_plain(folder: Path, files: Mapping[str, Known]) -> dict[str, int]:
+    """See that files are plain ones of a size that they may have.
+
+    Parameters
+    ----------
+    folder : Path
+    files : mapping of str to Known
+        What each may be, by name.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes of those that are there.
+
+    Raises
+    ------
+    InputError
+        If one that is needed is missing, or one is no plain file or too large.
+
+    Examples
+    --------
+    >>> check_plain(Path("no/such/model"), {"a.onnx": Known(9, needed=True)})
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: model 'no/such/model' has no a.onnx: it is not a whole bundle, copy it \
+again
+    """
     sizes = {}
-    for name, known in FILES.items():
+    for name, known in files.items():
         try:
             found = (folder / name).stat()
         except FileNotFoundError:
@@ -234,7 +264,35 @@ def read_file(path: Path) -> bytes:
     ...     read_file(Path(folder) / CARD)
     b'# A model'
     """
-    most = FILES[path.name].most_bytes
+    return read_plain(path, FILES[path.name].most_bytes)
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Read a plain file that may have so many bytes.
+
+    Parameters
+    ----------
+    path : Path
+    most : int
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no plain file, or too large.
+
+    Examples
+    --------
+    >>> read_plain(Path("/dev/null"), 9)
+    Traceback (most recent call last):
+        ...
+    ValueError: it is no plain file
+    """
     # Opening a pipe would wait for somebody to write into it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is no plain file")

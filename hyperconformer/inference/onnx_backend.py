@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import frames_of
+from hyperconformer.inference.bundle_files import LONGEST_REASON, printable
 from hyperconformer.inference.onnx_files import (
     DECODER,
     ENCODER,
-    LONGEST_REASON,
     MEMORY,
     OnnxFolder,
     open_folder,
@@ -69,7 +69,7 @@ class Graph:
     Parameters
     ----------
     model : ModelProto
-        Checked, as :func:`~hyperconformer.inference.onnx_files.parse` does.
+        Checked, as :func:`~hyperconformer.inference.onnx_check.parse` does.
     name : str
         For messages.
     threads : int or None
@@ -104,7 +104,7 @@ class Graph:
             )
         except Exception as error:
             # Its own errors have no class in common.
-            reason = one_line(error, LONGEST_REASON)
+            reason = printable(one_line(error, LONGEST_REASON))
             raise InputError(f"'{name}' cannot be used ({reason}): export it again") from error
         self.name = name
 
@@ -270,7 +270,7 @@ class OnnxRecogniser:
 
         Raises
         ------
-        ValueError
+        InputError
             If the mixer has a longest utterance, and this one is longer.
         """
         batch, samples = samples_bs.shape
@@ -280,7 +280,11 @@ class OnnxRecogniser:
             return empty, self.ctc_log_probs(empty), torch.zeros(0, dtype=torch.long)
         longest = self.config.mixer_options.get("max_frames")
         if longest is not None and frames > longest:
-            raise ValueError(f"{frames} frames are more than the {longest} of this mixer")
+            raise InputError(
+                f"{samples / SAMPLE_RATE:.1f} s of audio are {frames} frames, more than the {longest} of "
+                f"mixer {self.config.mixer!r}: give pieces of at most {(longest - 1) / 25:g} s "
+                "(--max_segment_seconds)"
+            )
         long_enough = F.pad(samples_bs.float(), (0, max(0, FEWEST_SAMPLES - samples)))
         inputs = {SAMPLES: long_enough, LENGTHS: lengths_b.long()}
         memory_btd, log_probs_btv, lengths_b = self._encoder(inputs, [OUTPUT, LOG_PROBS, FRAMES])

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import yaml
 from hyperconformer.cli import main
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
-from hyperconformer.export import command
 from hyperconformer.export.speechbrain_search import TOLD
 from hyperconformer.export.speechbrain_yaml import hyperparams
 from hyperconformer.inference.bundle import save_bundle
@@ -118,11 +116,10 @@ def test_a_search_that_cannot_be_is_refused(bundle: Path, tmp_path: Path, capsys
     assert not out.exists()
 
 
-def test_other_formats_have_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(command.FORMATS, "other", lambda _: Path("there"))
-    assert command.run(Namespace(format="other", model="m", beam_size=None, int8=False)) == 0
-    with pytest.raises(InputError, match="--beam_size is for speechbrain, not other: leave it out"):
-        command.run(Namespace(format="other", model="m", beam_size=3))
+def test_other_formats_have_no_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "onnx", "--model", "m", "--output", str(tmp_path / "out"), "--beam_size", "3"])
+    assert "unrecognized arguments: --beam_size 3" in capsys.readouterr().err
 
 
 def stored(settings: Settings) -> set[str]:
