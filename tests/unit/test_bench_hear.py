@@ -10,8 +10,9 @@ import torch
 from hyperconformer.bench import hearing
 from hyperconformer.bench.cases import Case, Outcome, Sizes
 from hyperconformer.bench.checks import CheckFailed, check_runtime
+from hyperconformer.bench.columns import text_table
 from hyperconformer.bench.command import PLANS, add_arguments
-from hyperconformer.bench.report import rows_of, text_table
+from hyperconformer.bench.report import rows_of
 from hyperconformer.bench.systems import build
 from hyperconformer.cli import main
 from hyperconformer.inference.bundle import load_bundle
