@@ -85,6 +85,8 @@ def check_onnx(bundle: Path, data_folder: Path, split: str, scratch: Path) -> No
         found = dict(Transcriber.load(folder, backend=backend).transcribe_files(paths))
         texts[name] = [found[file].text for file in range(len(paths))]
     assert texts["onnx"] == texts["torch"]
-    wrong = {name: score(list(zip(utterances, said, strict=True)), split).wer for name, said in texts.items()}
+    wrong = {
+        name: 100 * score(list(zip(utterances, said, strict=True)), split).wer for name, said in texts.items()
+    }
     print(f"WER %, {len(utterances)} utterances: {wrong}")
     assert wrong["int8"] <= wrong["torch"] + 0.5
