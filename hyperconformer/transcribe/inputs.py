@@ -54,6 +54,11 @@ def find_inputs(given: Sequence[str]) -> tuple[list[Input], list[InputError]]:
     list of InputError
         Of folders that hold no audio.
 
+    Raises
+    ------
+    InputError
+        If two files would still get the same name.
+
     Examples
     --------
     >>> import pathlib, tempfile
@@ -75,23 +80,26 @@ def find_inputs(given: Sequence[str]) -> tuple[list[Input], list[InputError]]:
     twice = {stem for stem, count in Counter(place for _, place in found.values()).items() if count > 1}
     places = [(path, _below(path) if place in twice else place) for path, place in found.values()]
     plain = Counter(place.with_suffix("") for _, place in places)
-    inputs = [
-        Input(path, str(place.with_suffix("") if plain[place.with_suffix("")] == 1 else place))
-        for path, place in places
-    ]
-    return inputs, faults
+    inputs: dict[str, Input] = {}
+    for path, place in places:
+        one = Input(path, str(place.with_suffix("") if plain[place.with_suffix("")] == 1 else place))
+        if (other := inputs.setdefault(one.stem, one)) is not one:
+            raise InputError(
+                f"{other.path!r} and {path!r} would both be written to '{one.stem}': rename one of them"
+            )
+    return list(inputs.values()), faults
 
 
 def _below(path: str) -> PurePath:
     """All of a path that can lie below a folder."""
-    return PurePath(*(part for part in PurePath(os.path.abspath(path)).parts[1:]))
+    return PurePath(*PurePath(os.path.abspath(path)).parts[1:])
 
 
 def _expand(given: str) -> Iterator[tuple[str, PurePath]]:
     """Paths and their places below the output folder."""
     if given == STANDARD_INPUT:
         yield given, PurePath("stdin")
-    elif not os.path.basename(given.rstrip(os.sep)) and given.rstrip(os.sep) == given:
+    elif not given:
         raise InputError("a file's name is empty: is a variable unset?")
     elif os.path.isdir(given):
         inside = sorted(_audio_files(given))

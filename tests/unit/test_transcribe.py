@@ -98,6 +98,13 @@ def test_two_files_of_one_name_keep_their_places(tmp_path: Path) -> None:
     assert [one.stem for one in inputs] == [f"{here}/x/a", "b", f"{here}/y/a"]
 
 
+def test_two_files_that_would_still_share_a_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.mp3", "a.wav.flac"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="would both be written to 'a.wav': rename one"):
+        find_inputs([str(tmp_path)])
+
+
 def test_an_empty_folder_does_not_end_the_rest(
     tiny_bundle: Path, speech: Path, tmp_path: Path, capsys
 ) -> None:
