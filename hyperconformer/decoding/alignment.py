@@ -168,6 +168,53 @@ def words(
     return [Word(word.text, start, stop, confidence) for word, (start, stop), confidence in rows]
 
 
+def words_of_batch(
+    log_probs_btv: Tensor,
+    frames: Sequence[int],
+    best: Sequence[Sequence[int]],
+    tokenizer: Tokenizer,
+    *,
+    samples: Sequence[Tensor] | None = None,
+    calibration: Calibration = UNCALIBRATED,
+) -> list[tuple[Word, ...]]:
+    """Give the words of a padded batch their times and confidences, each utterance as :func:`words` does.
+
+    Parameters
+    ----------
+    log_probs_btv : Tensor, shape (B, T, V)
+        CTC log-probabilities.
+    frames : sequence of int
+        Valid frames of each utterance.
+    best : sequence of sequence of int
+        Token ids of each.
+    tokenizer : Tokenizer
+    samples : sequence of Tensor, each of shape (S,), or None
+        The audio of each, without its padding.
+    calibration : Calibration
+
+    Returns
+    -------
+    list of tuple of Word
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from hyperconformer.text import train_tokenizer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "t.model")
+    ...     tokenizer = train_tokenizer(["AB BA"], path, output_neurons=6, model_type="char")
+    >>> log_probs_tv = torch.eye(6)[[0, 5, 0, 3, 0, 4, 0, 0]].log()
+    >>> batch = words_of_batch(log_probs_tv.expand(2, -1, -1), [8, 8], [tokenizer.encode("AB"), []], tokenizer)
+    >>> [[word.text for word in own] for own in batch]
+    [['AB'], []]
+    """
+    own: Sequence[Tensor | None] = [None] * len(frames) if samples is None else samples
+    return [
+        tuple(words(table_tv[:count], tokens, tokenizer, samples=heard, calibration=calibration))
+        for table_tv, count, tokens, heard in zip(log_probs_btv, frames, best, own, strict=True)
+    ]
+
+
 def _aligned(log_probs_tv: Tensor, tokens: Sequence[int]) -> list[TokenSpan] | None:
     """As :func:`align`; None where no path spells the tokens."""
     frames, vocabulary = log_probs_tv.shape

@@ -10,10 +10,10 @@ from typing import Any
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
 from hyperconformer.inference.search_flags import (
-    HELPERS,
     OPTIONS,
     check_heeded,
     check_helpers,
+    given_helpers,
     given_options,
     parse_option,
 )
@@ -96,7 +96,7 @@ class Settings:
         for option in self.sweep:
             if option in self.given:
                 raise InputError(f"--{option} is given and swept: leave one out")
-        helped = [helper for helper in HELPERS if getattr(self, helper) is not None]
+        helped = given_helpers(self)
         check_heeded(self.decode, (*self.given, *self.sweep, *helped))
         chosen = {**self.given, **{name: any(values) for name, values in self.sweep.items()}}
         check_helpers(helped, weighted(self.model, self.decode, chosen, lm=self.lm is not None))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hyperconformer.decoding.alignment import words
+from hyperconformer.decoding.alignment import words_of_batch
 from hyperconformer.decoding.confidence import UNCALIBRATED
 from hyperconformer.decoding.rescoring import rank
 from hyperconformer.decoding.searches import make_search
@@ -100,18 +100,12 @@ class Worker:
         sounds = [
             row[:length] for row, length in zip(batch.samples_bs, batch.lengths_b.tolist(), strict=True)
         ]
-        rows = zip(log_probs_btv, heard.lengths_b.tolist(), nbest, sounds, strict=True)
+        best = [found[0].tokens for found in nbest]
+        frames = heard.lengths_b.tolist()
         return [
-            tuple(
-                words(
-                    log_probs_tv[:frames],
-                    found[0].tokens,
-                    self.tokenizer,
-                    samples=samples,
-                    calibration=calibration,
-                )
+            *words_of_batch(
+                log_probs_btv, frames, best, self.tokenizer, samples=sounds, calibration=calibration
             )
-            for log_probs_tv, frames, found, samples in rows
         ]
 
     def _in_words(

@@ -1,13 +1,12 @@
 """A model folder to a folder of ONNX files that transcribes alone; a wrong one is never written."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.errors import InputError
+from hyperconformer.export.folder import new_folder
 from hyperconformer.export.onnx_parity import check_parity
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.bundle_check import ONNX_FORMAT, SUMS, file_sum
@@ -87,18 +86,9 @@ training wrote
     require_onnx()
     bundle, out = Path(bundle), Path(out)
     model, tokenizer = load_bundle(bundle)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise InputError(f"output '{out}' exists already: give a new folder")
-    draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(out) as draft:
         tokenizer.save(draft / TOKENIZER)
         _write(model, bundle, draft, int8=int8, graphs=graphs, say=say)
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return out
 
 

@@ -1,7 +1,5 @@
 """A model bundle as a folder that SpeechBrain's inference opens."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ import torch
 
 from hyperconformer.decoding.options import SearchOptions
 from hyperconformer.errors import InputError
+from hyperconformer.export.folder import new_folder
 from hyperconformer.export.speechbrain_yaml import hyperparams
 from hyperconformer.features import MIN_STD_DB
 from hyperconformer.inference.bundle import load_bundle
@@ -67,19 +66,10 @@ training wrote
         state = to_speechbrain(model)
     except InputError as error:
         raise InputError(f"model '{bundle}': {error}") from error
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise InputError(f"output '{out}' exists already: give a new folder")
-    settings = hyperparams(model.config, tokenizer.size, options or SearchOptions())
-    draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(out) as draft:
+        settings = hyperparams(model.config, tokenizer.size, options or SearchOptions())
         torch.save(state, draft / MODELS[0])
         torch.save(_their_statistics(model), draft / NORMALIZER)
         tokenizer.save(draft / TOKENIZER)
         (draft / SETTINGS).write_text(settings, encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return out

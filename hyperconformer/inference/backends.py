@@ -18,7 +18,7 @@ from hyperconformer.inference.bundle_files import CALIBRATION, backend_of
 from hyperconformer.inference.calibrating import load_calibrations
 from hyperconformer.inference.encoding import PRECISIONS, encode, set_precision
 from hyperconformer.inference.recogniser import Hear, Recogniser
-from hyperconformer.inference.search_flags import DECODES, HELPERS, check_heeded
+from hyperconformer.inference.search_flags import DECODES, check_heeded, given_helpers
 from hyperconformer.inference.search_models import open_models
 from hyperconformer.inference.trained import trained_options
 from hyperconformer.models.asr import ASR
@@ -73,7 +73,7 @@ class Choice:
     @property
     def helpers(self) -> dict[str, str]:
         """What helps the search, of what was given."""
-        return {name: getattr(self, name) for name in HELPERS if getattr(self, name) is not None}
+        return given_helpers(self)
 
     def calibrated(self) -> Calibration:
         """The calibration of the search's confidences."""

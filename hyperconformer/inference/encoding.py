@@ -10,6 +10,9 @@ from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.reading import AudioBatch, read_batches
 from hyperconformer.models.asr import ASR
 
+NO_SCORES = (
+    "gives no finite scores: its samples are far too large, or the model's precision is too short for them"
+)
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -129,12 +132,7 @@ def encode_files(
     torch.Size([0, 0, 8])
     """
     device = model.ctc_head.weight.device
-    batches = read_batches(paths, plan, numbers)
-    while True:
-        with clock("wait"):
-            batch = next(batches, None)
-        if batch is None:
-            return
+    for batch in clock.each("wait", read_batches(paths, plan, numbers)):
         if not batch.files:
             yield Encoded(batch, torch.zeros(0, 0, model.config.d_model), batch.lengths_b)
             continue
@@ -171,12 +169,7 @@ def finite(heard: Encoded, paths: Sequence[str]) -> Encoded:
     if finite_b.all():
         return heard
     rows = list(zip(batch.files, finite_b.tolist(), strict=True))
-    faults = {
-        file: f"audio file {paths[file]!r} gives no finite scores: its samples are far too large, or the "
-        "model's precision is too short for them"
-        for file, fine in rows
-        if not fine
-    }
+    faults = {file: f"audio file {paths[file]!r} {NO_SCORES}" for file, fine in rows if not fine}
     kept = AudioBatch(
         batch.number,
         tuple(file for file, fine in rows if fine),

@@ -18,6 +18,7 @@ from hyperconformer.audio import Samples
 from hyperconformer.constants import BLANK, SAMPLE_RATE
 from hyperconformer.decoding.alignment import SECONDS_PER_FRAME
 from hyperconformer.errors import InputError
+from hyperconformer.inference.encoding import NO_SCORES
 from hyperconformer.inference.longform import recognised
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.recogniser import Hear
@@ -168,10 +169,7 @@ def _heard(samples: Samples, hear: Hear) -> Tensor:
     memory_btd, frames_b = hear(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
     memory_td = memory_btd[0, : int(frames_b[0])]
     if not memory_td.isfinite().all():
-        raise InputError(
-            "the recording gives no finite scores: its samples are far too large, or the model's precision "
-            "is too short for them"
-        )
+        raise InputError(f"the recording {NO_SCORES}")
     return memory_td
 
 

@@ -9,11 +9,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hyperconformer.audio import Samples
 from hyperconformer.constants import SAMPLE_RATE
-from hyperconformer.decoding.alignment import SECONDS_PER_FRAME, words
+from hyperconformer.decoding.alignment import SECONDS_PER_FRAME, words_of_batch
 from hyperconformer.decoding.confidence import UNCALIBRATED, Calibration
 from hyperconformer.decoding.searches import Search
 from hyperconformer.errors import InputError
 from hyperconformer.inference.clock import Clock
+from hyperconformer.inference.encoding import NO_SCORES
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
 from hyperconformer.types import Hypothesis, Segment, Word
@@ -94,7 +95,7 @@ class Recogniser:
             memory_btd, frames_b = memory_btd[finite_b], frames_b[finite_b]
             samples = [row for row, is_finite in zip(samples, fine, strict=True) if is_finite]
         said = iter(self._decoded(memory_btd, frames_b, samples, word_times, clock) if any(fine) else ())
-        return [next(said) if is_finite else _infinite() for is_finite in fine]
+        return [next(said) if is_finite else InputError(f"it {NO_SCORES}") for is_finite in fine]
 
     @torch.inference_mode()
     def of_memory(
@@ -150,24 +151,11 @@ class Recogniser:
         samples: Sequence[Tensor] | None,
     ) -> list[tuple[Word, ...]]:
         """The words of every best hypothesis, looked for in the samples where these are there."""
-        log_probs_btv = self.asr.ctc_log_probs(memory_btd).cpu()
-        heard: Sequence[Tensor | None] = [None] * len(frames) if samples is None else samples
-        rows = zip(log_probs_btv, frames, found, heard, strict=True)
-        return [
-            tuple(
-                words(
-                    log_probs_tv[:count],
-                    nbest[0].tokens,
-                    self.tokenizer,
-                    calibration=self.calibration,
-                    samples=own,
-                )
-            )
-            for log_probs_tv, count, nbest, own in rows
-        ]
-
-
-def _infinite() -> InputError:
-    return InputError(
-        "no finite scores come of it: its samples are far too large, or the model's precision is too short"
-    )
+        return words_of_batch(
+            self.asr.ctc_log_probs(memory_btd).cpu(),
+            frames,
+            [nbest[0].tokens for nbest in found],
+            self.tokenizer,
+            samples=samples,
+            calibration=self.calibration,
+        )

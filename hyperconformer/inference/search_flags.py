@@ -133,6 +133,26 @@ def given_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: arguments[name] for name in OPTIONS if arguments.get(name) is not None}
 
 
+def given_helpers(holder: object) -> dict[str, str]:
+    """Pick what helps a search out of what holds it, :data:`HELPERS` by their names.
+
+    Parameters
+    ----------
+    holder : object
+        With an attribute for each, None where it was not given.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> given_helpers(argparse.Namespace(lm="model", ngram=None, hotwords=None))
+    {'lm': 'model'}
+    """
+    return {name: getattr(holder, name) for name in HELPERS if getattr(holder, name) is not None}
+
+
 def check_heeded(decodes: Sequence[str], names: Collection[str]) -> None:
     """Refuse what no search that is asked for would heed.
 

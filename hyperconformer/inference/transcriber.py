@@ -144,15 +144,15 @@ class Transcriber:
         """
         choice = Choice(
             str(resolve_model(str(folder))),
-            device,
-            precision,
-            backend,
-            decode,
-            dict(options or {}),
-            lm,
-            ngram,
-            hotwords,
-            calibration,
+            device=device,
+            precision=precision,
+            backend=backend,
+            decode=decode,
+            options=dict(options or {}),
+            lm=lm,
+            ngram=ngram,
+            hotwords=hotwords,
+            calibration=calibration,
         )
         return cls(open_recogniser(choice), word_times=word_times, longform=longform, one_pass=one_pass)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hyperconformer.errors import InputError, one_line
+from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle_files import METRICS, TOKENIZER, WEIGHTS
 from hyperconformer.inference.onnx_files import FILES as ONNX_FILES
 from hyperconformer.inference.writers import WRITERS, Spell, as_json, write_transcript
@@ -48,16 +48,16 @@ class Outputs:
         self._made_by: dict[str, str] = {}
         self._there: dict[str, tuple[str, str]] = {}
         if self.folder is not None:
-            self._made_by = {name: made_by(settings, name) for name in settings.formats}
+            sums = sums_of(settings)
+            self._made_by = {name: made_by(settings, name, sums) for name in settings.formats}
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._there = dict(_read(self.folder / RECORD))
                 with (self.folder / RECORD).open("a", encoding="utf-8"):
                     pass
             except OSError as error:
-                reason = one_line(OSError(error.strerror or error), 200)
                 raise InputError(
-                    f"--output_dir '{self.folder}' cannot be used ({reason}): choose another"
+                    f"--output_dir '{self.folder}' cannot be used ({error.strerror}): choose another"
                 ) from error
 
     def done(self, one: Input) -> bool:
@@ -151,40 +151,56 @@ def _read(record: Path) -> Iterator[tuple[str, tuple[str, str]]]:
             continue
 
 
-def made_by(settings: Settings, form: str) -> str:
-    """Sum up all that the text of a recording depends on.
+def sums_of(settings: Settings) -> list[str | None]:
+    """Sum up the files that the text of a recording depends on: of the model, and of what helps its search.
 
     Parameters
     ----------
     settings : Settings
-    form : str
-        Format of the file.
 
     Returns
     -------
-    str
-        A SHA-256 sum: of the model, of what helps the search, and of the options.
+    list of str or None
+        SHA-256 sums, None for a file that is not there.
 
     Examples
     --------
-    >>> one, other = (Settings(("a.wav",), "model", decode=decode) for decode in ("greedy", "prefix"))
-    >>> made_by(one, "txt") == made_by(other, "txt")
-    False
+    >>> set(sums_of(Settings(("a.wav",), "no/such/model")))
+    {None}
     """
-    names = ("decode", "precision", "backend", "one_pass", *(["word_timestamps"] if form == "json" else []))
-    longform = {name: value for name, value in asdict(settings.longform).items() if name != "batch_seconds"}
     model = Path(settings.model)
     files = [model / name for name in (WEIGHTS, TOKENIZER, METRICS, *ONNX_FILES)]
     for helper in (*settings.helpers.values(), settings.calibration):
         if helper is not None:
             path = Path(helper)
             files += [path / WEIGHTS, path / TOKENIZER] if path.is_dir() else [path]
-    said = {
-        **{name: getattr(settings, name) for name in names},
-        **settings.given,
-        **longform,
-        "files": [_sum(path) for path in files],
-    }
+    return [_sum(path) for path in files]
+
+
+def made_by(settings: Settings, form: str, sums: Sequence[str | None]) -> str:
+    """Sum up all that a file of text depends on.
+
+    Parameters
+    ----------
+    settings : Settings
+    form : str
+        Its format.
+    sums : sequence of str or None
+        Of :func:`sums_of`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> one, other = (Settings(("a.wav",), "model", decode=decode) for decode in ("greedy", "prefix"))
+    >>> made_by(one, "txt", []) == made_by(other, "txt", [])
+    False
+    """
+    names = ("decode", "precision", "backend", "one_pass", *(["word_timestamps"] if form == "json" else []))
+    longform = {name: value for name, value in asdict(settings.longform).items() if name != "batch_seconds"}
+    said = {**{name: getattr(settings, name) for name in names}, **settings.given, **longform, "files": sums}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from hyperconformer.errors import InputError
+from hyperconformer.inference.writers import Spell
 from hyperconformer.transcribe.inputs import STANDARD_INPUT, Input, find_inputs
 from hyperconformer.transcribe.outputs import Outputs
 from hyperconformer.transcribe.settings import Settings
@@ -100,16 +101,10 @@ def _transcribe(wanted: Sequence[Input], outputs: Outputs, settings: Settings) -
     with tqdm(total=len(wanted), unit="file", disable=hidden, leave=False) as bar:
         progress = _Progress(bar)
         for place, found in _heard(wanted, transcriber, progress):
+            found = _written(wanted[place], found, outputs, spell)
             if isinstance(found, InputError):
                 faults += 1
                 tqdm.write(f"error: {found}", file=sys.stderr)
-            try:
-                outputs.write(wanted[place], found, spell)
-            except InputError as error:
-                if getattr(error.__cause__, "errno", None) in FULL:
-                    raise
-                faults, found = faults + 1, error
-                tqdm.write(f"error: {error}", file=sys.stderr)
             early[place] = found
             bar.update()
             # Printed in the order in which the files were given.
@@ -124,6 +119,19 @@ def _transcribe(wanted: Sequence[Input], outputs: Outputs, settings: Settings) -
         where = f" -> {outputs.folder}" if outputs.folder is not None else ""
         print(f"{said}{unread}{where}", file=sys.stderr)
     return not faults
+
+
+def _written(
+    one: Input, found: Transcript | InputError, outputs: Outputs, spell: Spell
+) -> Transcript | InputError:
+    """What was found, or why it could not be written, unless the next file would meet that as well."""
+    try:
+        outputs.write(one, found, spell)
+    except InputError as error:
+        if getattr(error.__cause__, "errno", None) in FULL:
+            raise
+        return error
+    return found
 
 
 class _Progress:

@@ -9,7 +9,7 @@ from typing import Any
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle_files import backend_of
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
-from hyperconformer.inference.search_flags import HELPERS, check_heeded, check_helpers, given_options
+from hyperconformer.inference.search_flags import check_heeded, check_helpers, given_helpers, given_options
 from hyperconformer.inference.trained import weighted
 from hyperconformer.inference.writers import WRITERS
 
@@ -116,7 +116,7 @@ class Settings:
     @property
     def helpers(self) -> dict[str, str]:
         """What helps the search, of what was given."""
-        return {name: getattr(self, name) for name in HELPERS if getattr(self, name) is not None}
+        return given_helpers(self)
 
     @property
     def formats(self) -> tuple[str, ...]:
