@@ -204,7 +204,8 @@ def words_of_batch(
     ...     path = pathlib.Path(folder, "t.model")
     ...     tokenizer = train_tokenizer(["AB BA"], path, output_neurons=6, model_type="char")
     >>> log_probs_tv = torch.eye(6)[[0, 5, 0, 3, 0, 4, 0, 0]].log()
-    >>> batch = words_of_batch(log_probs_tv.expand(2, -1, -1), [8, 8], [tokenizer.encode("AB"), []], tokenizer)
+    >>> best = [tokenizer.encode("AB"), []]
+    >>> batch = words_of_batch(log_probs_tv.expand(2, -1, -1), [8, 8], best, tokenizer)
     >>> [[word.text for word in own] for own in batch]
     [['AB'], []]
     """
