@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from hyperconformer.errors import check_range
 from hyperconformer.hints import expected, fits
@@ -11,6 +11,8 @@ from hyperconformer.nn.dropout import MAX_DROPOUT
 
 LIMITS = {
     "output_neurons": (4, 2**20),
+    "num_classes": (2, 2**20),
+    "texts": (1, 2),
     "n_mels": (4, 2**10),
     "n_fft": (2, 2**14),
     "d_model": (1, 2**14),
@@ -183,13 +185,104 @@ class LanguageModelConfig:
         return cls(**_known(cls, values))
 
 
-def _check_sizes(config: ModelConfig | LanguageModelConfig) -> None:
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Sizes and dials of a text classifier.
+
+    Attributes
+    ----------
+    output_neurons : int
+        Tokens including unknown, begin and end.
+    num_classes : int
+        Classes.
+    texts : int
+        What is classified: one text, or two as a pair.
+    pair : {"joined", "cross"}
+        A pair is one sequence, or two that hear each other by HyperMixing's query and key form.
+    mixer : str
+        Name of the token mixer.
+    mixer_options : mapping
+        Its further keyword options; those not given are added.
+    d_model, nhead, d_ffn, num_layers : int
+        Feature size, heads, hidden size of the feed-forward networks, depth.
+    positions : {"sinusoid", "none"}
+        What is added to the tokens' embeddings.
+    transformer_dropout : float
+        Dropout everywhere.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range, or ``cross`` is asked of another mixer.
+
+    Examples
+    --------
+    >>> config = ClassifierConfig(output_neurons=1000, num_classes=150)
+    >>> ClassifierConfig.from_dict(config.to_dict()) == config
+    True
+    """
+
+    output_neurons: int
+    num_classes: int
+    texts: int = 1
+    pair: Literal["joined", "cross"] = "joined"
+    mixer: str = "hypermixing"
+    mixer_options: Mapping[str, Any] = field(default_factory=dict)
+    d_model: int = 128
+    nhead: int = 4
+    d_ffn: int = 256
+    num_layers: int = 2
+    positions: Literal["sinusoid", "none"] = "sinusoid"
+    transformer_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be; the mixer's options are completed."""
+        object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
+        _check_sizes(self)
+        if self.pair == "cross" and self.mixer != "hypermixing":
+            raise ValueError(f"pair cross is HyperMixing's query and key form: {self.mixer} needs pair joined")
+        if self.positions == "sinusoid" and self.d_model % 2:
+            raise ValueError(f"d_model {self.d_model} must be even for sinusoidal positions, or positions none")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Examples
+        --------
+        >>> ClassifierConfig(output_neurons=30, num_classes=2).to_dict()["texts"]
+        1
+        """
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "ClassifierConfig":
+        """Read plain values back.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value of another type or out of range.
+
+        Examples
+        --------
+        >>> ClassifierConfig.from_dict({"output_neurons": 30})
+        Traceback (most recent call last):
+            ...
+        ValueError: num_classes is missing
+        """
+        return cls(**_known(cls, values))
+
+
+Config = ModelConfig | LanguageModelConfig | ClassifierConfig
+
+
+def _check_sizes(config: Config) -> None:
     for f in fields(config):
         if f.name in LIMITS:
             check_range(f.name, getattr(config, f.name), *LIMITS[f.name])
 
 
-def _known(cls: type[ModelConfig] | type[LanguageModelConfig], values: Any) -> Mapping[str, Any]:
+def _known(cls: type[Config], values: Any) -> Mapping[str, Any]:
     """The same values, if they are those of a model: no key too many or too few, each of its type."""
     if not isinstance(values, Mapping):
         raise ValueError(f"a model's settings are a mapping, got {values!r:.40}")
