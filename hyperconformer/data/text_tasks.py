@@ -59,9 +59,9 @@ def match(rng: np.random.Generator, length: int) -> LabelledText:
     --------
     >>> one = match(np.random.default_rng(1), 8)
     >>> [item for item in one.text[1:] if ITEMS.index(item) // VALUES == KEYS.index(one.text[0])]
-    ['f']
-    >>> one.label, ITEMS.index("f") % VALUES
-    ('1', 1)
+    ['p']
+    >>> one.label, ITEMS.index("p") % VALUES
+    ('3', 3)
     """
     query = int(rng.integers(len(KEYS)))
     place = int(rng.integers(length))
@@ -80,15 +80,15 @@ def order(rng: np.random.Generator, length: int) -> LabelledText:
     --------
     >>> one = order(np.random.default_rng(1), 8)
     >>> one.text[0], one.text.index("X") < one.text.index("Y"), one.label
-    ('F', True, 'X')
+    ('L', True, 'Y')
     """
     tokens = [ascii_lowercase[n] for n in rng.integers(len(ascii_lowercase), size=length)]
     places = rng.choice(length, size=2, replace=False)
     for mark, place in zip(MARKS, places, strict=True):
         tokens[place] = mark
     query = FIRST if rng.integers(2) else LAST
-    early, late = MARKS if places[0] < places[1] else MARKS[::-1]
-    return LabelledText(query + "".join(tokens), early if query == FIRST else late)
+    early, late = sorted(range(len(MARKS)), key=lambda mark: places[mark])
+    return LabelledText(query + "".join(tokens), MARKS[early if query == FIRST else late])
 
 
 def count(rng: np.random.Generator, length: int) -> LabelledText:
@@ -117,7 +117,9 @@ TASKS: Mapping[str, TextTask] = {
 }
 
 
-def make_texts(task: str, texts: int, lengths: tuple[int, int], *, seed: int, split: str) -> list[LabelledText]:
+def make_texts(
+    task: str, texts: int, lengths: tuple[int, int], *, seed: int, split: str
+) -> list[LabelledText]:
     """Make texts of a task.
 
     Parameters

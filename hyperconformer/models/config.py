@@ -240,9 +240,13 @@ class ClassifierConfig:
         object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
         _check_sizes(self)
         if self.pair == "cross" and self.mixer != "hypermixing":
-            raise ValueError(f"pair cross is HyperMixing's query and key form: {self.mixer} needs pair joined")
+            raise ValueError(
+                f"pair cross is HyperMixing's query and key form: mixer {self.mixer!r} needs pair joined"
+            )
         if self.positions == "sinusoid" and self.d_model % 2:
-            raise ValueError(f"d_model {self.d_model} must be even for sinusoidal positions, or positions none")
+            raise ValueError(
+                f"d_model {self.d_model} must be even for sinusoidal positions, or positions none"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
