@@ -1,16 +1,17 @@
 """Which sentences go together, in which order: a pure function of (seed, epoch)."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hyperconformer.data.augment import keyed_rng
 from hyperconformer.data.sampler import WHOLE, Share
-from hyperconformer.data.tokens import TokenBatch, TokenText
+
+Batch = TypeVar("Batch")
 
 POOL = 2**17
 """Shuffled sentences among which those of similar lengths are put together."""
@@ -115,12 +116,13 @@ class TokenSampler(Sampler[npt.NDArray[np.int64]]):
         return sum(len(self.pieces(step)) for step in range(self._start, self.steps))
 
 
-class TokenLoader(DataLoader[TokenBatch]):
+class TokenLoader(DataLoader[Batch], Generic[Batch]):
     """Batches of a text in a sampler's order.
 
     Parameters
     ----------
-    text : TokenText
+    text : Dataset
+        Answers an array of numbers with a batch, as TokenText does.
     sampler : TokenSampler
     num_workers : int
         Reading processes beside the training; 0 reads in between.
@@ -140,7 +142,7 @@ class TokenLoader(DataLoader[TokenBatch]):
     [[4], [2]]
     """
 
-    def __init__(self, text: TokenText, sampler: TokenSampler, *, num_workers: int = 0) -> None:
+    def __init__(self, text: Dataset[Batch], sampler: TokenSampler, *, num_workers: int = 0) -> None:
         super().__init__(
             text,
             sampler=cast(Sampler[Any], sampler),

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from hyperconformer.data.token_batches import TokenLoader, TokenSampler
-from hyperconformer.data.tokens import TokenText
+from hyperconformer.data.tokens import TokenBatch, TokenText
 from hyperconformer.errors import InputError
 from hyperconformer.inference.card import TEXT_GENERATION, front_matter, perplexity_results
 from hyperconformer.inference.language_model_bundle import save_language_model
@@ -58,15 +58,15 @@ class LanguageModelTask(Task[LanguageModelSettings, LanguageModel, Texts, Langua
             model.compile(dynamic=True)
         return brain
 
-    def train_loader(self, data: Texts) -> TokenLoader:
+    def train_loader(self, data: Texts) -> TokenLoader[TokenBatch]:
         """Batches in a new order every epoch."""
         return self._loader(data.train, shuffle=True)
 
-    def valid_loader(self, data: Texts) -> TokenLoader:
+    def valid_loader(self, data: Texts) -> TokenLoader[TokenBatch]:
         """The validation text from long to short."""
         return self._loader(data.valid, shuffle=False)
 
-    def _loader(self, text: TokenText, *, shuffle: bool) -> TokenLoader:
+    def _loader(self, text: TokenText, *, shuffle: bool) -> TokenLoader[TokenBatch]:
         settings = self.settings
         sampler = TokenSampler(
             text.lengths,
