@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperconformer.data.text_batches import LabelledBatch
-from hyperconformer.models.classifier import Classifier, Texts
+from hyperconformer.inference.text_classifier import batch_texts
+from hyperconformer.models.classifier import Classifier
 from hyperconformer.training import distributed
 from hyperconformer.training.loop import StepBrain
 from hyperconformer.training.optimizer import make_optimizer
@@ -114,10 +115,7 @@ class ClassificationBrain(StepBrain):
     def compute_forward(self, batch: LabelledBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
         """Texts to logits (B, C), with their classes (B,)."""
         batch = batch.to(self.device)
-        second = None
-        if batch.second_bl is not None and batch.second_lengths_b is not None:
-            second = Texts(batch.second_bl, batch.second_lengths_b)
-        return self.model(Texts(batch.tokens_bl, batch.lengths_b), second), batch.labels_b
+        return self.model(*batch_texts(batch)), batch.labels_b
 
     def compute_objectives(
         self, predictions: tuple[Tensor, Tensor], batch: LabelledBatch, stage: sb.Stage

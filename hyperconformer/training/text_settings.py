@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from hyperconformer.data.text_corpora import CORPORA, TextSource
+from hyperconformer.inference.classifier_bundle import MOST_TEXT_TOKENS
 from hyperconformer.models.config import ClassifierConfig
 from hyperconformer.text import ModelType
 from hyperconformer.training.recipe import build_settings, read_recipe
@@ -78,7 +79,7 @@ class ClassificationSettings(RunSettings):
             "task_texts": (1, math.inf),
             "train_share": (SMALLEST, 1),
             "max_batch_tokens": (1, math.inf),
-            "max_text_tokens": (1, math.inf),
+            "max_text_tokens": (1, MOST_TEXT_TOKENS),
             "label_smoothing": (0, 1),
         }
 
