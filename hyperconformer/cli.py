@@ -40,7 +40,7 @@ COMMANDS = {
     "bench": (
         bench.run,
         bench.add_arguments,
-        "time and memory of mixers, encoder, training step, training, decoding and transcription",
+        "time and memory of mixers, encoder, training, decoding and transcription; mixers on text",
     ),
     "classify": (
         classify.run_classify,

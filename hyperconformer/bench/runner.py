@@ -110,7 +110,7 @@ def plan(template: Case, systems: Sequence[str], lengths: Iterable[tuple[float, 
 
 def _too_long(case: Case) -> Outcome | None:
     longest = max_frames(case.system)
-    # The seconds of a batch of real speech say nothing of its utterances; a classifier is made for its length.
+    # A batch of real speech has no such length, and a classifier is made for its own.
     if longest is None or case.frames <= longest or case.kind in ("train", "text"):
         return None
     return Outcome(case, "too long", f"{case.frames} frames are over its maximum length of {longest}")

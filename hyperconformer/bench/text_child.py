@@ -1,4 +1,4 @@
-"""The process of one training: the run as JSON on standard input, what was found as the last line of output."""
+"""The process of one training: the run as JSON on standard input, what it found as the last line."""
 
 import contextlib
 import csv
@@ -20,7 +20,7 @@ DIGEST_DIGITS = 16
 
 
 def read_predictions(path: Path) -> tuple[str, str]:
-    """Read which texts were classified as they should be.
+    r"""Read which texts were classified as they should be.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def read_predictions(path: Path) -> tuple[str, str]:
     Examples
     --------
     >>> path = getfixture("tmp_path") / "predictions_test.tsv"
-    >>> head = "text\\tsecond\\tlabel\\tpredicted\\tprobability\\n"
-    >>> _ = path.write_text(head + "yes\\t\\ty\\ty\\t0.9\\nno\\t\\tn\\ty\\t0.6\\n")
+    >>> head = "text\tsecond\tlabel\tpredicted\tprobability\n"
+    >>> _ = path.write_text(head + "yes\t\ty\ty\t0.9\nno\t\tn\ty\t0.6\n")
     >>> read_predictions(path)[0]
     '10'
     """
@@ -68,7 +68,8 @@ def found_of(key: str, metrics: Mapping[str, Any], folder: Path) -> TextFound:
 
     Examples
     --------
-    >>> facts = {"commit": "c", "hardware": "h", "date": "d", "parameters": 7, "train_texts": 9, "train_seconds": 2.0}
+    >>> facts = {"commit": "c", "hardware": "h", "date": "d", "parameters": 7}
+    >>> facts |= {"train_texts": 9, "train_seconds": 2.0}
     >>> found_of("k", {**facts, "texts": {"valid": {"accuracy": 50.0}}}, Path(".")).accuracy
     {'valid': 0.5}
     """

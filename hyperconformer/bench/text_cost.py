@@ -1,4 +1,4 @@
-"""Time and memory of classifiers against the length of their texts: the cases of that part of ``bench text``."""
+"""The cases of ``bench text``'s first part: time and memory of classifiers against the length of texts."""
 
 import json
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ def plan_cost(
 ) -> list[Case]:
     """Lay out all cases in the order of a round.
 
-    The classifiers are equally large at the shortest length. Where weights are tied to places they grow with the
-    length, and the rest stays as it is. A pair of texts is measured as what it is for most mixers, one sequence.
+    The classifiers are equally large at the shortest length. Where weights are tied to places they grow with
+    the length, and the rest stays as it is. A pair of texts is measured as what it is for most mixers, one
+    sequence.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ def launcher(folder: Path, threads: int, command: Sequence[str] = CHILD) -> Laun
     Parameters
     ----------
     folder : Path
-        Takes the folders of runs that are not over: a run that was stopped goes on there. One that is over leaves
-        nothing.
+        Takes the folders of runs that are not over: a run that was stopped goes on there. One that is over
+        leaves nothing.
     threads : int
         Of each process.
     command : sequence of str

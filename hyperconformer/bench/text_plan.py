@@ -1,4 +1,4 @@
-"""The trainings of ``bench text``: which ones each part needs, and with what values for their recipe's keys."""
+"""The trainings of ``bench text``: which ones each part needs, with what values for a recipe's keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperconformer.bench.checks import CheckFailed
 from hyperconformer.bench.text_runs import TextFound
-from hyperconformer.significance import drawn_rates
+from hyperconformer.significance import Floats, drawn_rates
 
 LEVELS = (2.5, 97.5)
 
@@ -40,19 +39,20 @@ class SystemScore:
     accuracies : tuple of float
         Of every run.
     mean : Interval
-        Over the runs: how far it would move with other texts and, where there are several, other runs.
-    against : Interval
-        The mean minus that of the reference system, on the same texts.
+        Over the runs: how far it would move with other texts and, where there are several on the same texts,
+        other runs.
+    against : Interval or None
+        The mean minus that of the reference system; None where they were not tested on the same texts.
 
     Examples
     --------
-    >>> SystemScore((0.5, 0.7), Interval(0.6, 0.4, 0.8), Interval(0.0, 0.0, 0.0)).spread
-    0.14142135623730948
+    >>> round(SystemScore((0.5, 0.7), Interval(0.6, 0.4, 0.8), None).spread, 4)
+    0.1414
     """
 
     accuracies: tuple[float, ...]
     mean: Interval
-    against: Interval
+    against: Interval | None
 
     @property
     def spread(self) -> float | None:
@@ -65,26 +65,22 @@ def score_systems(
 ) -> dict[str, SystemScore]:
     """Compare systems on a split that all of them were tested on.
 
-    Each of 10,000 draws takes texts with replacement, the same for all runs of all systems, and runs of each system
-    with replacement, as :mod:`hyperconformer.significance` does.
+    Each of 10,000 draws takes texts with replacement, the same for all runs of all systems, and runs of each
+    system with replacement, as :mod:`hyperconformer.significance` does. Made texts are others for every seed:
+    there only texts are drawn, of all seeds together.
 
     Parameters
     ----------
     runs : mapping of str to sequence of TextFound
-        Of each system those that ended well, at least one.
+        Of each system those that ended well, at least one, in the order of the seeds.
     split : str
     against : str
-        The reference system, one of them.
+        The reference system.
 
     Returns
     -------
     dict of str to SystemScore
         By system.
-
-    Raises
-    ------
-    CheckFailed
-        If two runs were tested on different texts.
 
     Examples
     --------
@@ -94,26 +90,33 @@ def score_systems(
     >>> scores["a"].mean.value, scores["b"].against.value
     (0.625, 0.375)
     """
-    if len({one.texts[split] for found in runs.values() for one in found}) > 1:
-        raise CheckFailed(f"{split}: the runs were tested on different texts: give another --output")
-    wrong = {
-        system: 1 - np.array([[int(mark) for mark in one.correct[split]] for one in found], dtype=float)
-        for system, found in runs.items()
-    }
-    texts = next(iter(wrong.values())).shape[1]
-    drawn = dict(zip(wrong, drawn_rates(list(wrong.values()), np.ones((1, texts))), strict=True))
-    scores = {}
-    for system, rows in wrong.items():
-        accuracies = tuple(float(1 - row.mean()) for row in rows)
-        ahead = float(wrong[against].mean() - rows.mean())
-        scores[system] = SystemScore(
-            accuracies,
-            _interval(float(np.mean(accuracies)), 1 - drawn[system]),
-            _interval(ahead, drawn[against] - drawn[system] if system != against else np.zeros(1)),
-        )
-    return scores
+    scores: dict[str, SystemScore] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for system, found in runs.items():
+        alike.setdefault(tuple(dict.fromkeys(one.texts[split] for one in found)), []).append(system)
+    for texts, systems in alike.items():
+        wrong = {system: _wrong(runs[system], split, one_test=len(texts) == 1) for system in systems}
+        weights = np.ones((1, next(iter(wrong.values())).shape[1]))
+        drawn = dict(zip(systems, drawn_rates(list(wrong.values()), weights), strict=True))
+        for system in systems:
+            accuracies = tuple(
+                one.correct[split].count("1") / len(one.correct[split]) for one in runs[system]
+            )
+            mean = _interval(1 - wrong[system].mean(), 1 - drawn[system])
+            ahead = None
+            if against in drawn and system != against:
+                value = wrong[against].mean() - wrong[system].mean()
+                ahead = _interval(value, drawn[against] - drawn[system])
+            scores[system] = SystemScore(accuracies, mean, ahead)
+    return {system: scores[system] for system in runs}
 
 
-def _interval(value: float, draws: np.ndarray) -> Interval:
+def _wrong(found: Sequence[TextFound], split: str, *, one_test: bool) -> Floats:
+    """Mistakes (runs, texts), or of tests that differ (1, all texts)."""
+    rows = [1 - np.array([int(mark) for mark in one.correct[split]], dtype=float) for one in found]
+    return np.stack(rows) if one_test else np.concatenate(rows)[None]
+
+
+def _interval(value: float, draws: Floats) -> Interval:
     low, high = np.percentile(draws, LEVELS)
-    return Interval(value, float(low), float(high))
+    return Interval(float(value), float(low), float(high))

@@ -1,4 +1,4 @@
-"""The classifiers that are compared: a mixer each, and feed-forward networks that make all of them equally large."""
+"""The classifiers that are compared: a mixer each, and feed-forward networks that make them equally large."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,7 +75,7 @@ def check_text_systems(systems: Sequence[str], *, texts: int) -> None:
     >>> check_text_systems(["hypermixing:untied"], texts=1)
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: --mixers hypermixing:untied: choose from hypermixing, hypermixing:tied, ...
+    hyperconformer.errors.InputError: --mixers hypermixing:untied: choose from hypermixing, ...
     """
     for system in systems:
         if system not in SYSTEMS:
@@ -171,7 +171,7 @@ def equal_config(template: ClassifierConfig, system: str, longest: int) -> Class
     config = replace(config, d_ffn=units)
     if abs(found := count_weights(config) / wanted - 1) > TOLERANCE:
         raise InputError(
-            f"{system} for {longest} tokens has {found:+.0%} weights beside {REFERENCE}, and no d_ffn makes them "
-            "equal: leave it out of --mixers, or give the recipe a larger --d_ffn"
+            f"{system} for {longest} tokens has {found:+.0%} weights beside {REFERENCE}, and no d_ffn makes "
+            "them equal: leave it out of --mixers, or give the recipe a larger --d_ffn"
         )
     return config
