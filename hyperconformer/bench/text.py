@@ -52,6 +52,8 @@ class TextBench:
     tasks : mapping of str to Ground
         The recipes of the made tasks.
     planner : Planner
+    shares : list of float
+        Percent.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class TextBench:
     ground: Ground
     tasks: Mapping[str, Ground]
     planner: Planner
+    shares: list[float]
 
 
 def numbers(option: str, values: Sequence[str], low: float, high: float) -> list[float]:
@@ -120,14 +123,15 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
         raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench text")
     systems = list(dict.fromkeys(items(arguments.mixers or DEFAULT)))
     seeds = [int(seed) for seed in numbers("--seeds", arguments.seeds, 0, 2**31)]
-    ground = look_at(line.hparams_file, line.overrides)
-    check_text_systems(systems, texts=ground.settings.model.texts)
+    shares = numbers("--shares", arguments.shares, 0.1, 100)
     against = arguments.against or (REFERENCE if REFERENCE in systems else systems[0])
     if against not in systems:
         raise InputError(f"--against {against} is not measured: add it to --mixers")
+    ground = look_at(line.hparams_file, line.overrides)
+    check_text_systems(systems, texts=ground.settings.model.texts)
     tasks = look_at_tasks(items(arguments.tasks), line.overrides) if "tasks" in parts else {}
     planner = Planner(systems, seeds, machine["device"], machine["precision"])
-    return TextBench(parts, systems, against, ground, tasks, planner)
+    return TextBench(parts, systems, against, ground, tasks, planner, shares)
 
 
 def _planned(bench: TextBench, arguments: argparse.Namespace) -> dict[str, list[Planned]]:
@@ -136,7 +140,7 @@ def _planned(bench: TextBench, arguments: argparse.Namespace) -> dict[str, list[
     plans: dict[str, Callable[[], list[Planned]]] = {
         "accuracy": lambda: planner.accuracy(ground),
         "tasks": lambda: planner.tasks(bench.tasks),
-        "data": lambda: planner.data(ground, numbers("--shares", arguments.shares, 0.1, 100)),
+        "data": lambda: planner.data(ground, bench.shares),
         "tuning": lambda: planner.tuning(ground, arguments.trials),
     }
     return {part: plan() for part, plan in plans.items() if part in bench.parts}

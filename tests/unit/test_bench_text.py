@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import logging
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +40,7 @@ def run_of(seed: int) -> TextRun:
     return TextRun(f"seed {seed}", "x.yaml", {}, "cpu", "fp32", {"seed": seed, "name": "any"})
 
 
-def tested(*rows: str, texts: str = "t") -> list[TextFound]:
+def marked(*rows: str, texts: str = "t") -> list[TextFound]:
     """Runs with these right and wrong texts."""
     return [TextFound(row, "ok", correct={"test": row}, texts={"test": texts}) for row in rows]
 
@@ -143,7 +146,7 @@ def test_differences_are_those_of_compare() -> None:
         for system, of in rows.items()
     }  # fmt: skip
     truth = compare_runs(reports["a"], reports["b"])
-    scores = score_systems({system: tested(*of) for system, of in rows.items()}, "test", "a")
+    scores = score_systems({system: marked(*of) for system, of in rows.items()}, "test", "a")
     against = scores["b"].against
     assert against is not None and scores["a"].against is None
     assert against == pytest.approx((-truth.difference, -truth.high, -truth.low))
@@ -153,8 +156,8 @@ def test_differences_are_those_of_compare() -> None:
 
 
 def test_made_texts_differ_from_seed_to_seed_and_only_equal_ones_are_compared() -> None:
-    one, two = tested("1100", texts="x"), tested("1110", texts="y")
-    better = [*tested("1111", texts="x"), *tested("1111", texts="y")]
+    one, two = marked("1100", texts="x"), marked("1110", texts="y")
+    better = [*marked("1111", texts="x"), *marked("1111", texts="y")]
     scores = score_systems({"a": [*one, *two], "b": better, "c": one}, "test", "a")
     assert scores["b"].against is not None and scores["b"].against.value == 0.375
     assert scores["c"].against is None and scores["c"].mean.value == 0.5
@@ -182,10 +185,30 @@ def test_a_classifier_that_hears_padding_is_refused(monkeypatch: pytest.MonkeyPa
         check(case)
 
 
+class Queue:
+    """A pool without threads: training listens to signals, which only the main thread can."""
+
+    def __init__(self, jobs: int) -> None:
+        assert jobs == 1
+
+    def __enter__(self) -> "Queue":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, launch: text_jobs.Launch, run: TextRun) -> Future:
+        done: Future = Future()
+        done.set_result(launch(run))
+        return done
+
+
 @pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Trainings and cases without processes of their own; the names of the trainings."""
     trained: list[str] = []
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
 
     def launcher(folder: Path, threads: int) -> text_jobs.Launch:
         def launch(run: TextRun) -> TextFound:
@@ -198,13 +221,20 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return launch
 
     monkeypatch.setattr(text, "launcher", launcher)
+    monkeypatch.setattr(text_jobs, "ThreadPoolExecutor", Queue)
     monkeypatch.setattr(text, "run_rounds", partial(runner.run_rounds, launch=child.examine))
-    return trained
+    yield trained
+    root.handlers[:], root.level = handlers, level
 
 
 def test_all_parts(tmp_path: Path, in_this_process: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     out, results = tmp_path / "out", tmp_path / "RESULTS.md"
-    given = ["bench", "text", "hparams/text.yaml", *TINY, f"--output={out}", f"--record={results}"]
+    for name, texts in (("train", 24), ("dev", 6), ("test", 10)):
+        rows = [f"word {number} {('yes', 'no')[number % 2]}\t{number % 2}" for number in range(texts)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["text\tlabel", *rows, ""]))
+    files = [f"--{name}_texts=[{tmp_path / name}.tsv]" for name in ("train", "dev", "test")]
+    recipe = ["recipes/TextClassification/hparams/files.yaml", *files, "--output_neurons=30"]
+    given = ["bench", "text", *recipe, *TINY, f"--output={out}", f"--record={results}"]
     given += [
         "--mixers=hypermixing,identity",
         "--seeds=1,2",
@@ -228,7 +258,7 @@ def test_all_parts(tmp_path: Path, in_this_process: list[str], capsys: pytest.Ca
     figures = {"time", "memory", "accuracy", "data", "tuning", "tasks"}
     assert {path.stem for path in out.glob("*.svg")} == figures
     rows = json.loads((out / "accuracy.json").read_text())["rows"]
-    first = [row for row in rows if row["test"] == "length_1x"]
+    first = [row for row in rows if row["test"] == "test"]
     assert [(row["system"], row["seeds"]) for row in first] == [
         ("hypermixing", "2 of 2"),
         ("identity", "2 of 2"),
