@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hyperconformer.bench.cases import Part
 from hyperconformer.bench.report import MEBIBYTE, Measured, Row
@@ -72,7 +72,7 @@ def require_matplotlib() -> None:
         )
 
 
-def line_style(index: int) -> dict[str, str]:
+def line_style(index: int) -> dict[str, Any]:
     """Tell the lines of a figure apart, in print too.
 
     Parameters

@@ -34,6 +34,7 @@ from hyperconformer.errors import InputError
 from hyperconformer.tables import record_rows
 from hyperconformer.training.command import CommandLine
 
+Say = Callable[[str], object]
 PARTS = ("cost", "accuracy", "data", "tuning", "tasks")
 RUNS, HALF_DONE = "runs.jsonl", "runs"
 
@@ -184,7 +185,7 @@ class Report:
     record: Path | None
     origin: Origin
 
-    def cost(self, cases: Sequence[Case], rounds: int, against: str, say: Callable[[str], object]) -> None:
+    def cost(self, cases: Sequence[Case], rounds: int, against: str, say: Say) -> None:
         """Measure time and memory, and tell."""
         rows = rows_of(run_rounds(cases, rounds, say), against)
         self._write("cost", to_dict("text", rows, against, self.origin))
@@ -218,7 +219,7 @@ def run_text(
     arguments: argparse.Namespace,
     words: Sequence[str],
     machine: Mapping[str, Any],
-    say: Callable[[str], object],
+    say: Say,
 ) -> int:
     """Measure and train what was asked for, and report part by part.
 
@@ -251,29 +252,28 @@ def run_text(
     hyperconformer.errors.InputError: --parts speed: choose from cost, accuracy, data, tuning, tasks
     """
     bench = _asked(arguments, machine)
-    template = Case(
-        "text", "identity", "forward", seconds=1.0, batch_size=1, repeats=arguments.repeats, **machine
+    once = {"seconds": 1.0, "batch_size": 1, "repeats": arguments.repeats}
+    template = Case("text", "identity", "forward", **once, **machine)
+    report = Report(
+        Path(arguments.output), arguments.record and Path(arguments.record), Origin.of(words, template)
     )
-    folder = Path(arguments.output)
-    report = Report(folder, arguments.record and Path(arguments.record), Origin.of(words, template))
     planned = _planned(bench, arguments)
-    store = RunStore(folder / RUNS)
+    store = RunStore(report.folder / RUNS)
     if "cost" in bench.parts:
-        lengths = [round(length(item)) for item in items(arguments.lengths)]
-        cases = plan_cost(
-            template, bench.ground.settings.model, bench.systems, lengths, arguments.batch_tokens
-        )
+        lengths = [max(1, round(length(item))) for item in items(arguments.lengths)]
+        model = bench.ground.settings.model
+        cases = plan_cost(template, model, bench.systems, lengths, arguments.batch_tokens)
         try:
             report.cost(cases, arguments.rounds, bench.against, say)
         except CheckFailed as error:
             say(f"error: not measured: {error}")
             return 1
+    launch = launcher(report.folder / HALF_DONE, machine["threads"])
     failed = False
-    launch, tables = launcher(folder / HALF_DONE, machine["threads"]), _tables(bench)
     for part, some in planned.items():
         say(f"{part}: {len(some)} trainings, {arguments.jobs} at a time")
         found = train_all([one.run for one in some], store, arguments.jobs, say, launch)
-        report.part(part, tables[part](some, found), list(found.values()))
-        FIGURES[part](some, found, folder)
+        report.part(part, _tables(bench)[part](some, found), list(found.values()))
+        FIGURES[part](some, found, report.folder)
         failed |= any(one.status == "fails" for one in found.values())
     return int(failed)

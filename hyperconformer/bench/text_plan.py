@@ -12,8 +12,9 @@ from hyperconformer.bench.text_tuning import draw_trial
 from hyperconformer.data.text_tasks import TASKS
 from hyperconformer.errors import InputError
 from hyperconformer.models.config import ClassifierConfig
+from hyperconformer.training.recipe import build_settings, read_recipe
 from hyperconformer.training.text_data import prepare_classification
-from hyperconformer.training.text_settings import ClassificationSettings, classification_settings
+from hyperconformer.training.text_settings import ClassificationSettings
 
 RECIPES = Path("recipes/TextClassification/hparams")
 # What the command line says of the recipe's data is not said of the made tasks.
@@ -45,20 +46,22 @@ class Ground:
     ----------
     recipe : str
         YAML file.
-    overrides : mapping
-        Values for its keys.
+    overrides, values : mapping
+        Values for its keys, and of all its keys.
     settings : ClassificationSettings
+        Made of these.
     longest : int
         Most tokens of a text, each of a pair for itself.
 
     Examples
     --------
     >>> list(Ground.__annotations__)
-    ['recipe', 'overrides', 'settings', 'longest']
+    ['recipe', 'overrides', 'values', 'settings', 'longest']
     """
 
     recipe: str
     overrides: Mapping[str, Any]
+    values: Mapping[str, Any]
     settings: ClassificationSettings
     longest: int
 
@@ -124,14 +127,15 @@ def look_at(recipe: str, overrides: Mapping[str, Any]) -> Ground:
     for key in NOT_GIVEN:
         if key in overrides:
             raise InputError(f"--{key} is not for bench text: it takes --mixers, --seeds and --output")
-    settings = classification_settings(recipe, overrides)
+    values = read_recipe(recipe, overrides)
+    settings = build_settings(ClassificationSettings, values, recipe)
     with TemporaryDirectory() as folder:
         # Of all mixers: a length that one cannot take is raised for it later.
         anything = replace(settings.model, mixer="identity", mixer_options={}, pair="joined")
         data = prepare_classification(replace(settings, output_folder=folder, model=anything))
     splits = [data.train, data.valid, *data.tests.values(), *data.strangers.values()]
     longest = max(len(row) for split in splits for rows in (split.tokens, split.second) for row in rows)
-    return Ground(recipe, overrides, settings, longest)
+    return Ground(recipe, overrides, values, settings, longest)
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,8 @@ class Planner:
         config = equal_config(replace(ground.settings.model, **sizes), system, ground.places)
         of_system = {key: getattr(config, key) for key in ("mixer", "mixer_options", "pair", "d_ffn")}
         overrides = {**ground.overrides, **changes, **of_system, "max_text_tokens": ground.longest}
-        decided = classification_settings(ground.recipe, overrides).plain()
+        values = {**ground.values, **overrides}
+        decided = build_settings(ClassificationSettings, values, ground.recipe).plain()
         name = ", ".join(filter(None, (system, row, f"{counted} {number}")))
         run = TextRun(name, ground.recipe, overrides, self.device, self.precision, decided)
         return Planned(system, row, number, run)
