@@ -42,12 +42,9 @@ def read_hugging_face(source: Source) -> Iterator[Entry]:
         ...
     hyperconformer.errors.InputError: data set 'no.arrow' cannot be opened ...
     """
+    datasets = import_datasets()
     try:
-        datasets = importlib.import_module("datasets")
-    except ImportError as error:
-        raise InputError(f"Hugging Face data sets need the library 'datasets': {_REMEDY}") from error
-    try:
-        rows = _open(datasets, source.path)
+        rows = open_data(datasets, source.path)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"data set {str(source.path)!r} cannot be opened ({one_line(error, 200)})"
@@ -66,7 +63,52 @@ def read_hugging_face(source: Source) -> Iterator[Entry]:
         yield _entry(row, f"{str(source.path)!r}, row {number}", source)
 
 
-def _open(datasets: Any, path: Path) -> Any:
+def import_datasets() -> Any:
+    """Import the library, which only those need who have such data.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+
+    Examples
+    --------
+    >>> import_datasets().__name__
+    'datasets'
+    """
+    try:
+        return importlib.import_module("datasets")
+    except ImportError as error:
+        raise InputError(f"Hugging Face data sets need the library 'datasets': {_REMEDY}") from error
+
+
+def open_data(datasets: Any, path: Path) -> Any:
+    """Open a ``save_to_disk`` folder, an Arrow file, or else a Parquet file.
+
+    Parameters
+    ----------
+    datasets : module
+        What :func:`import_datasets` gave.
+    path : Path
+
+    Returns
+    -------
+    datasets.Dataset or datasets.DatasetDict
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> datasets = import_datasets()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.parquet")
+    ...     _ = datasets.Dataset.from_dict({"text": ["yes"]}).to_parquet(path)
+    ...     open_data(datasets, path)["text"][0]
+    'yes'
+    """
     if path.is_dir():
         return datasets.load_from_disk(str(path))
     if path.suffix == ".arrow":

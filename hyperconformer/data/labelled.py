@@ -1,5 +1,6 @@
 """Texts with a label, alone or in pairs: what a classifier learns from."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,3 +59,37 @@ class LabelledCorpus:
     def texts(self) -> int:
         """2 where the texts come in pairs, else 1."""
         return 2 if any(one.second for one in self.train) else 1
+
+
+def hold_out(texts: Sequence[LabelledText], share: float) -> tuple[list[LabelledText], list[LabelledText]]:
+    """Part texts into those to learn from and those to validate by.
+
+    The words themselves decide, those of the first text of a pair, so that none is on both sides. The texts
+    of a class that would be held out altogether are learnt from.
+
+    Parameters
+    ----------
+    texts : sequence of LabelledText
+    share : float
+        About so much is held out.
+
+    Returns
+    -------
+    train, valid : list of LabelledText
+
+    Examples
+    --------
+    >>> train, valid = hold_out([LabelledText(f"number {n}", "n") for n in range(1000)], 0.1)
+    >>> len(train), len(valid)
+    (883, 117)
+    """
+    held = [_place(one.text) < share for one in texts]
+    learnt = {one.label for one, out in zip(texts, held, strict=True) if not out}
+    held = [out and one.label in learnt for one, out in zip(texts, held, strict=True)]
+    train = [one for one, out in zip(texts, held, strict=True) if not out]
+    return train, [one for one, out in zip(texts, held, strict=True) if out]
+
+
+def _place(text: str) -> float:
+    """Between 0 and 1, as if drawn at random."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32

@@ -1,8 +1,9 @@
-"""Tables of utterances: CSV, TSV, and a JSON object a line."""
+"""Tables of utterances and of texts: CSV, TSV, and a JSON object a line."""
 
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,57 @@ from hyperconformer.data.sources import Entry, Source, entry_of
 from hyperconformer.errors import InputError, one_line
 
 
+def csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    r"""Read a table with a line of column names: comma-separated, or tab-separated if it is called ``.tsv``.
+
+    Parameters
+    ----------
+    path : Path
+        Packed by gzip if its name ends in ``.gz``.
+
+    Yields
+    ------
+    where : str
+        File and line.
+    row : dict
+        Field by column.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or a line is faulty; the message names the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.tsv").write_text("text\tlabel\n\"Yes\", she said\tyes\n")
+    ...     [(where, row)] = csv_rows(Path(folder, "a.tsv"))
+    >>> row
+    {'text': '"Yes", she said', 'label': 'yes'}
+    """
+    name, packed = str(path), path.suffix.lower() == ".gz"
+    # In tab-separated files a quote is a quote: Common Voice has sentences that begin with one.
+    tabs: dict[str, Any] = (
+        {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+        if Path(path.stem if packed else path.name).suffix.lower() == ".tsv"
+        else {}
+    )
+    opener = gzip.open if packed else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, **({"strict": True} | tabs))
+            for row in rows:
+                where = f"{name!r}, line {rows.line_num}"
+                if None in row or None in row.values():
+                    raise InputError(f"{where}: more or fewer fields than columns: check commas and quotes")
+                yield where, row
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"table {name!r} cannot be read ({one_line(error, 100)}): save it again") from error
+
+
 def read_csv(source: Source) -> Iterator[Entry]:
-    r"""Read a table with a line of column names: comma-separated, or tab-separated if it ends in ``.tsv``.
+    r"""Read the utterances of a table, as :func:`csv_rows` does.
 
     Parameters
     ----------
@@ -37,21 +87,8 @@ def read_csv(source: Source) -> Iterator[Entry]:
     >>> entry.speaker, entry.clip.source.name, entry.text
     ('7', 'a.mp3', 'Yes, indeed.')
     """
-    name = str(source.path)
-    # In tab-separated files a quote is a quote: Common Voice has sentences that begin with one.
-    tabs: dict[str, Any] = (
-        {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if source.path.suffix == ".tsv" else {}
-    )
-    try:
-        with source.path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, **({"strict": True} | tabs))
-            for row in rows:
-                where = f"{name!r}, line {rows.line_num}"
-                if None in row or None in row.values():
-                    raise InputError(f"{where}: more or fewer fields than columns: check commas and quotes")
-                yield entry_of(row, where, source)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"table {name!r} cannot be read ({one_line(error, 100)}): save it again") from error
+    for where, row in csv_rows(source.path):
+        yield entry_of(row, where, source)
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -97,7 +134,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise InputError(
             f"{str(path)!r}, line {number}: not JSON ({one_line(error, 100)}): correct it"
         ) from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({one_line(error, 100)}): copy it again") from error
 
 
