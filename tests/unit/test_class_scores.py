@@ -77,7 +77,9 @@ def test_a_split_without_texts_is_refused() -> None:
 
 
 @given(SURE, SURE)
-def test_the_area_is_the_share_of_pairs_in_the_right_order(known: list[float], strangers: list[float]) -> None:
+def test_the_area_is_the_share_of_pairs_in_the_right_order(
+    known: list[float], strangers: list[float]
+) -> None:
     pairs = [(one, other) for one in known for other in strangers]
     won = sum(1.0 if one > other else 0.5 if one == other else 0.0 for one, other in pairs)
     assert stranger_auroc(known, strangers) == pytest.approx(won / len(pairs))
@@ -102,5 +104,7 @@ def test_strangers_below_the_threshold_are_rejected() -> None:
 
 def test_predictions_stay_a_line_a_text(tmp_path: Path) -> None:
     path = tmp_path / "predictions.tsv"
-    write_predictions(path, [{"text": "one\ttwo\nthree", "probability": 0.5}, {"text": "", "probability": 1e-9}])
+    write_predictions(
+        path, [{"text": "one\ttwo\nthree", "probability": 0.5}, {"text": "", "probability": 1e-9}]
+    )
     assert path.read_text() == "text\tprobability\none two three\t0.5\n\t1e-09\n"

@@ -206,7 +206,9 @@ class TestCommand:
             ("a\tb\n", "text 1 is a pair"),
         ],
     )
-    def test_a_line_that_cannot_be_is_named(self, line: str, message: str, single, capsys, monkeypatch) -> None:
+    def test_a_line_that_cannot_be_is_named(
+        self, line: str, message: str, single, capsys, monkeypatch
+    ) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO(line))
         assert main(["classify", "-", "--model", str(single)]) == 2
         assert message in capsys.readouterr().err
