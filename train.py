@@ -1,4 +1,4 @@
-"""Train a recogniser, a language model or a text classifier, test it, leave a model folder behind: the story of a recipe.
+"""Train a recogniser, a language model or a text classifier, test it, leave a model folder: a recipe's story.
 
 python train.py RECIPE.yaml [--key=value ...] [--option ...]
 torchrun --nproc_per_node=2 train.py RECIPE.yaml ...

@@ -134,7 +134,8 @@ class ClassReport:
         """Say it: the headline, the most frequent confusions, and every class, the worst first."""
         interval = f"95 % interval {100 * self.low:.2f} - {100 * self.high:.2f}"
         yield (
-            f"{self.split}: accuracy {100 * self.accuracy:.2f} % ({interval}), macro-F1 {100 * self.macro_f1:.2f} %"
+            f"{self.split}: accuracy {100 * self.accuracy:.2f} % ({interval}), "
+            f"macro-F1 {100 * self.macro_f1:.2f} %"
         )
         yield f"{self.wrong} of {self.texts} texts are wrong"
         for said in self.confusions[:_SHOWN]:

@@ -90,9 +90,7 @@ def check_labels(labels: Any, num_classes: int) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def save_classifier(
-    folder: Path, loaded: LoadedClassifier, *, metrics: Mapping[str, Any], card: str
-) -> Path:
+def save_classifier(folder: Path, loaded: LoadedClassifier, *, metrics: Mapping[str, Any], card: str) -> Path:
     """Write a text classifier's folder; the one that stood there is replaced when the new one is whole.
 
     Parameters

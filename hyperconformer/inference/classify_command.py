@@ -38,11 +38,15 @@ def add_classify_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="TEXT",
         default=[STANDARD_INPUT],
-        help="what to classify, the two of a pair with a tab between them; - for standard input, a text a line",
+        help="what to classify, a pair with a tab between its texts; - for standard input, a text a line",
     )
     parser.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
     parser.add_argument(
-        "--top", type=positive, default=1, metavar="N", help="classes to print of each text, the likeliest first"
+        "--top",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="classes to print of each text, the likeliest first",
     )
     parser.add_argument("--jsonl", action="store_true", help="print a line of JSON for every text")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -87,7 +91,9 @@ def run_classify(arguments: argparse.Namespace) -> int:
     texts = given_texts(arguments.texts, sys.stdin)
     while some := list(islice(texts, TOGETHER)):
         for text, found in zip(some, classifier.classify(some), strict=True):
-            print(json_line(text, found, arguments.top) if arguments.jsonl else plain_line(found, arguments.top))
+            print(
+                json_line(text, found, arguments.top) if arguments.jsonl else plain_line(found, arguments.top)
+            )
     return 0
 
 

@@ -74,8 +74,8 @@ with mixer_options {max_frames: 3}, or shorten the text
     most, longest = config.mixer_options.get("max_frames", math.inf), int(texts.lengths.max(initial=0))
     if longest > most:
         raise InputError(
-            f"a text, or pair, has {longest} tokens, and this {config.mixer} was made for {most}: train it with "
-            f"mixer_options {{max_frames: {longest}}}, or shorten the text"
+            f"a text, or pair, has {longest} tokens, and this {config.mixer} was made for {most}: train it "
+            f"with mixer_options {{max_frames: {longest}}}, or shorten the text"
         )
 
 

@@ -196,8 +196,6 @@ def train_classifier(settings: ClassificationSettings, run_options: Mapping[str,
     data = task.prepare()
     brain = task.make_brain(model, data)
     brain.resume()
-    brain.fit(
-        range(1, settings.number_of_epochs + 1), task.train_loader(data), task.valid_loader(data)
-    )
+    brain.fit(range(1, settings.number_of_epochs + 1), task.train_loader(data), task.valid_loader(data))
     brain.load_best(settings.average_checkpoints)
     return task.finish(brain, data)

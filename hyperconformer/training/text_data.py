@@ -103,29 +103,7 @@ def prepare_classification(settings: ClassificationSettings, *, debug: bool = Fa
     with distributed.main_first() as main:
         tokenizer = _tokenizer(settings, train, again=again or not main)
     corpus = replace(whole, train=train)
-    if debug:
-        corpus = _shortened(corpus)
-
-    def encoded(name: str, texts: Sequence[LabelledText]) -> EncodedTexts:
-        try:
-            made = encode_texts(texts, tokenizer, labels, longest=settings.max_text_tokens)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        check_room(settings.model, made)
-        return made
-
-    return ClassificationData(
-        corpus,
-        encoded("train", corpus.train),
-        encoded("valid", corpus.valid),
-        {name: encoded(name, texts) for name, texts in corpus.tests.items()},
-        {
-            name: encoded(f"{name}, of no class", [replace(one, label=labels[0]) for one in texts])
-            for name, texts in corpus.strangers.items()
-        },
-        labels,
-        tokenizer,
-    )
+    return _encoded(settings, _shortened(corpus) if debug else corpus, labels, tokenizer)
 
 
 def check_classes(settings: ClassificationSettings, corpus: LabelledCorpus) -> None:
@@ -160,27 +138,50 @@ num_classes: 2
         )
     if corpus.texts != model.texts:
         come = "come in pairs" if corpus.texts == 2 else "are single"
-        raise InputError(f"texts is {model.texts}, but the training texts {come}: write texts: {corpus.texts}")
+        raise InputError(
+            f"texts is {model.texts}, but the training texts {come}: write texts: {corpus.texts}"
+        )
     try:
         check_labels(list(labels), model.num_classes)
     except ValueError as error:
         raise InputError(f"the training texts' labels cannot be used: {error}") from error
 
 
-def _tokenizer(
-    settings: ClassificationSettings, train: Sequence[LabelledText], *, again: bool
-) -> Tokenizer:
+def _tokenizer(settings: ClassificationSettings, train: Sequence[LabelledText], *, again: bool) -> Tokenizer:
     path, width = settings.folder / "save" / "tokenizer.model", settings.model.output_neurons
     if again:
         tokenizer = Tokenizer.load(path)
     else:
         some = train[:: 1 + (len(train) - 1) // TOKENIZER_TEXTS]
         sentences = [text for one in some for text in (one.text, one.second) if text]
-        tokenizer = train_tokenizer(
-            sentences, path, output_neurons=width, model_type=settings.token_type
-        )
+        tokenizer = train_tokenizer(sentences, path, output_neurons=width, model_type=settings.token_type)
     logger.info("Tokens: %d in the tokenizer, %d output neurons", tokenizer.size, width)
     return tokenizer
+
+
+def _encoded(
+    settings: ClassificationSettings, corpus: LabelledCorpus, labels: tuple[str, ...], tokenizer: Tokenizer
+) -> ClassificationData:
+    def encoded(name: str, texts: Sequence[LabelledText]) -> EncodedTexts:
+        try:
+            made = encode_texts(texts, tokenizer, labels, longest=settings.max_text_tokens)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        check_room(settings.model, made)
+        return made
+
+    def strange(name: str, texts: Sequence[LabelledText]) -> EncodedTexts:
+        return encoded(f"{name}, of no class", [replace(one, label=labels[0]) for one in texts])
+
+    return ClassificationData(
+        corpus,
+        encoded("train", corpus.train),
+        encoded("valid", corpus.valid),
+        {name: encoded(name, texts) for name, texts in corpus.tests.items()},
+        {name: strange(name, texts) for name, texts in corpus.strangers.items()},
+        labels,
+        tokenizer,
+    )
 
 
 def _shortened(corpus: LabelledCorpus) -> LabelledCorpus:
