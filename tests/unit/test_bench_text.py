@@ -315,3 +315,29 @@ def test_bad_arguments_are_answered_in_one_line(
 
 def test_the_usual_systems_are_there() -> None:
     assert set(DEFAULT) <= set(SYSTEMS) and {"relative", "hypermixing:cross"} == set(SYSTEMS) - set(DEFAULT)
+
+
+def test_pairs_are_read_as_one_sequence_or_across(
+    tmp_path: Path, in_this_process: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{n} or not\t{('yes', 'no')[n % 2]} {n}\t{n % 2}" for n in range(20)]
+    (tmp_path / "pairs.tsv").write_text("\n".join(["text\tother\tlabel", *rows, ""]))
+    pairs = [f"--train_texts=[{tmp_path}/pairs.tsv]", f"--test_texts=[{tmp_path}/pairs.tsv]", "--texts=2"]
+    recipe = ["recipes/TextClassification/hparams/files.yaml", *pairs, "--second_column=other", *TINY]
+    given = [
+        "--output_neurons=30",
+        "--d_ffn=99",
+        "--mixers=gmlp,hypermixing:cross",
+        "--seeds=1",
+        "--parts=accuracy",
+    ]
+    assert main(["bench", "text", *recipe, *given, f"--output={tmp_path}"]) == 0
+    rows = json.loads((tmp_path / "accuracy.json").read_text())["rows"]
+    assert [(row["system"], row["seeds"]) for row in rows] == [
+        ("gmlp", "1 of 1"),
+        ("hypermixing:cross", "1 of 1"),
+    ]
+    runs = [json.loads(line)["decided"] for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert [run["pair"] for run in runs] == ["joined", "cross"]
+    assert runs[0]["mixer_options"]["max_frames"] == 2 * runs[0]["max_text_tokens"] + 1
+    assert "- gmlp" in capsys.readouterr().out
