@@ -135,6 +135,11 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
     return TextBench(parts, systems, against, ground, tasks, planner, shares)
 
 
+def _cost_cases(bench: TextBench, template: Case, arguments: argparse.Namespace) -> list[Case]:
+    lengths = [max(1, round(length(item))) for item in items(arguments.lengths)]
+    return plan_cost(template, bench.ground.settings.model, bench.systems, lengths, arguments.batch_tokens)
+
+
 def _planned(bench: TextBench, arguments: argparse.Namespace) -> dict[str, list[Planned]]:
     """All trainings, by part, in the order in which they are made."""
     planner, ground = bench.planner, bench.ground
@@ -260,9 +265,7 @@ def run_text(
     planned = _planned(bench, arguments)
     store = RunStore(report.folder / RUNS)
     if "cost" in bench.parts:
-        lengths = [max(1, round(length(item))) for item in items(arguments.lengths)]
-        model = bench.ground.settings.model
-        cases = plan_cost(template, model, bench.systems, lengths, arguments.batch_tokens)
+        cases = _cost_cases(bench, template, arguments)
         try:
             report.cost(cases, arguments.rounds, bench.against, say)
         except CheckFailed as error:
