@@ -337,7 +337,8 @@ def test_pairs_are_read_as_one_sequence_or_across(
         ("gmlp", "1 of 1"),
         ("hypermixing:cross", "1 of 1"),
     ]
-    runs = [json.loads(line)["decided"] for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
-    assert [run["pair"] for run in runs] == ["joined", "cross"]
-    assert runs[0]["mixer_options"]["max_frames"] == 2 * runs[0]["max_text_tokens"] + 1
+    lines = map(json.loads, (tmp_path / "runs.jsonl").read_text().splitlines())
+    runs = {line["decided"]["mixer"]: line["decided"] for line in lines}
+    assert (runs["gmlp"]["pair"], runs["hypermixing"]["pair"]) == ("joined", "cross")
+    assert runs["gmlp"]["mixer_options"]["max_frames"] == 2 * runs["gmlp"]["max_text_tokens"] + 1
     assert "- gmlp" in capsys.readouterr().out
