@@ -1,4 +1,4 @@
-"""Train a recogniser or a language model, test it, leave a model folder behind: the story of a recipe.
+"""Train a recogniser, a language model or a text classifier, test it, leave a model folder: a recipe's story.
 
 python train.py RECIPE.yaml [--key=value ...] [--option ...]
 torchrun --nproc_per_node=2 train.py RECIPE.yaml ...
@@ -24,8 +24,9 @@ from hyperconformer.training.files import FULL
 from hyperconformer.training.lm import LanguageModelTask
 from hyperconformer.training.progress import Stopped
 from hyperconformer.training.task import Task, close_task, open_task
+from hyperconformer.training.text import ClassificationTask
 
-TASKS: dict[str, type[Task]] = {"asr": ASRTask, "lm": LanguageModelTask}
+TASKS: dict[str, type[Task]] = {"asr": ASRTask, "lm": LanguageModelTask, "classify": ClassificationTask}
 
 
 def train(line: CommandLine) -> Path:

@@ -15,6 +15,7 @@ from hyperconformer.doctor import command as doctor
 from hyperconformer.errors import InputError
 from hyperconformer.evaluate import command as evaluate
 from hyperconformer.export import command as export
+from hyperconformer.inference import classify_command as classify
 from hyperconformer.inference import command as bundles
 from hyperconformer.ngram import command as ngram
 from hyperconformer.transcribe import command as transcribe
@@ -39,7 +40,12 @@ COMMANDS = {
     "bench": (
         bench.run,
         bench.add_arguments,
-        "time and memory of mixers, encoder, training step, training, decoding and transcription",
+        "time and memory of mixers, encoder, training, decoding and transcription; mixers on text",
+    ),
+    "classify": (
+        classify.run_classify,
+        classify.add_classify_arguments,
+        "texts, or pairs of them, to classes",
     ),
     "compare": (compare.run, compare.add_arguments, "whether one system's WER is better than another's"),
     "check": (

@@ -188,22 +188,45 @@ def _sums(rows: Floats, group_of: npt.NDArray[np.intp]) -> Floats:
 
 def _bootstrap(edits_a: Floats, edits_b: Floats, words: Floats) -> tuple[float, float, float, float]:
     """Interval of the difference, chance that B is better, and p, from draws of groups and runs."""
-    generator = np.random.default_rng(_SEED)
-    groups = words.shape[1]
-    draws = []
-    # In pieces: all draws at once would fill the memory where utterances are drawn.
-    for _ in range(RESAMPLES // CHUNK):
-        drawn = generator.integers(groups, size=(CHUNK, groups)) + groups * np.arange(CHUNK)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=CHUNK * groups).reshape(CHUNK, groups)
-        drawn_words = times @ words.T
-        sides = [_drawn_mean(times @ edits.T / drawn_words, generator) for edits in (edits_a, edits_b)]
-        draws.append(sides[1] - sides[0])
-    differences = np.concatenate(draws)
+    drawn_a, drawn_b = drawn_rates([edits_a, edits_b], words)
+    differences = drawn_b - drawn_a
     low, high = np.percentile(differences, [2.5, 97.5])
     below, above = int((differences < 0).sum()), int((differences > 0).sum())
     chance = (below + (RESAMPLES - below - above) / 2) / RESAMPLES
     p = 2 * (RESAMPLES - max(below, above) + 1) / (RESAMPLES + 1)
     return float(low), float(high), chance, min(1.0, p)
+
+
+def drawn_rates(systems: Sequence[Floats], words: Floats) -> list[Floats]:
+    """Draw groups, the same for all systems, and each system's runs: its mean rate in every draw.
+
+    Parameters
+    ----------
+    systems : sequence of array, shapes (runs, groups)
+        Mistakes of every run of each system in each group.
+    words : array, shape (1, groups)
+        What could be mistaken there.
+
+    Returns
+    -------
+    list of array, shapes (10,000,)
+
+    Examples
+    --------
+    >>> wrong, right = np.ones((2, 9)), np.zeros((3, 9))
+    >>> [float(rates.max()) for rates in drawn_rates([wrong, right], np.ones((1, 9)))]
+    [1.0, 0.0]
+    """
+    generator = np.random.default_rng(_SEED)
+    groups = words.shape[1]
+    draws: list[list[Floats]] = []
+    # In pieces: all draws at once would fill the memory where utterances are drawn.
+    for _ in range(RESAMPLES // CHUNK):
+        drawn = generator.integers(groups, size=(CHUNK, groups)) + groups * np.arange(CHUNK)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=CHUNK * groups).reshape(CHUNK, groups)
+        drawn_words = times @ words.T
+        draws.append([_drawn_mean(times @ edits.T / drawn_words, generator) for edits in systems])
+    return [np.concatenate(pieces) for pieces in zip(*draws, strict=True)]
 
 
 def _drawn_mean(wers: Floats, generator: np.random.Generator) -> Floats:

@@ -10,7 +10,7 @@ from hyperconformer.bench.decoding import Decoding, Found
 from hyperconformer.bench.transcribing import Heard, Transcribing
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import MIXERS
-from hyperconformer.models.config import ModelConfig
+from hyperconformer.models.config import ClassifierConfig, ModelConfig
 
 UPSTREAM = "upstream:"
 # Of `hear`: our recogniser by onnxruntime, and that with weights in eight bits.
@@ -18,7 +18,7 @@ ONNX, INT8 = "onnx:", "int8:"
 # SpeechBrain's token mixers for the Conformer, and what they are called here.
 THEIR_MIXERS = {"hypermixing": "hypermixing", "RelPosMHAXL": "relative", "RoPEMHA": "attention"}
 
-Kind = Literal["mixer", "encoder", "hear", "step", "train", "decode", "transcribe"]
+Kind = Literal["mixer", "encoder", "hear", "step", "train", "decode", "transcribe", "text"]
 Part = Literal["forward", "backward", "step", "search", "files", "long", "start"]
 Status = Literal["ok", "fails", "too long", "refused"]
 
@@ -32,6 +32,7 @@ PARTS: dict[Kind, tuple[Part, ...]] = {
     "train": ("step",),
     "decode": ("search",),
     "transcribe": ("files", "long", "start"),
+    "text": ("forward", "backward"),
 }
 
 FRAMES_PER_SECOND = 25
@@ -103,14 +104,14 @@ class Case:
 
     Attributes
     ----------
-    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe", "text"}
     system : str
         A mixer's name, or of ``decode`` a search's; ``upstream:`` and the name of SpeechBrain's; of ``hear``
         ``onnx:`` or ``int8:`` and a mixer's. Of ``transcribe`` what is done, and by what.
     part : {"forward", "backward", "step", "search", "files", "long", "start"}
     seconds : float
         Length of every utterance; of ``train`` that of a batch, with its padding, at most; of ``transcribe``
-        all audio.
+        all audio; of ``text`` 40 ms a token.
     batch_size : int
         Utterances; of ``train`` and ``transcribe`` 1.
     device : str
@@ -134,6 +135,8 @@ class Case:
         Of ``hear``: the folder with a folder of ONNX files for each system.
     clock : {"wall", "processor"}
         What times are taken by.
+    text : str
+        Of ``text``: the classifier's settings, as JSON.
 
     Examples
     --------
@@ -160,10 +163,11 @@ class Case:
     transcribing: Transcribing | None = None
     files: str = ""
     clock: str = "wall"
+    text: str = ""
 
     @property
     def frames(self) -> int:
-        """Encoder frames (40 ms) of an utterance."""
+        """Encoder frames (40 ms) of an utterance; tokens of a text."""
         return max(1, round(FRAMES_PER_SECOND * self.seconds))
 
     @property
@@ -179,6 +183,8 @@ class Case:
     @property
     def mixer(self) -> str:
         """The mixer's name, ours or SpeechBrain's."""
+        if self.text:
+            return self.classifier().mixer
         return self.system.rpartition(":")[2]
 
     @property
@@ -193,15 +199,15 @@ class Case:
 
     @property
     def length(self) -> str:
-        """The seconds as tables and messages show them."""
-        return f"{round(self.seconds, 2):g}"
+        """The length as messages show it."""
+        return f"{self.frames} tokens" if self.kind == "text" else f"{round(self.seconds, 2):g} s"
 
     @property
     def name(self) -> str:
         """What messages call it."""
         mode = "" if self.mode == "eager" else f" {self.mode}"
         further = "" if self.decoding is None else f", {self.decoding.label}"
-        return f"{self.kind} {self.system} {self.length} s {self.part}{mode}{further}"
+        return f"{self.kind} {self.system} {self.length} {self.part}{mode}{further}"
 
     def config(self) -> ModelConfig:
         """Describe our model of this case, or our counterpart of SpeechBrain's."""
@@ -214,6 +220,22 @@ class Case:
             d_ffn=sizes.d_ffn,
             num_encoder_layers=sizes.layers,
             num_decoder_layers=sizes.decoder_layers,
+            transformer_dropout=sizes.dropout,
+        )
+
+    def classifier(self) -> ClassifierConfig:
+        """Describe the classifier of this case."""
+        if self.text:
+            return ClassifierConfig.from_dict(json.loads(self.text))
+        sizes = self.sizes
+        return ClassifierConfig(
+            output_neurons=sizes.output_neurons,
+            num_classes=2,
+            mixer=self.mixer,
+            d_model=sizes.d_model,
+            nhead=sizes.heads,
+            d_ffn=sizes.d_ffn,
+            num_layers=sizes.layers,
             transformer_dropout=sizes.dropout,
         )
 

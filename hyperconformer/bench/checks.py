@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hyperconformer.bench.cases import INT8, Case
+from hyperconformer.bench.cases import INT8, Case, Kind
 from hyperconformer.bench.workload import Workload
-from hyperconformer.mixers import make_mixer
+from hyperconformer.mixers import TokenMixer, make_mixer
 from hyperconformer.mixers.reference import reference
 from hyperconformer.models.asr import ASR
+from hyperconformer.models.classifier import Classifier, Texts
 from hyperconformer.models.speechbrain_compat import from_speechbrain
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,6 +24,8 @@ EXACT = 1e-9
 IN_EIGHT_BITS = 0.05
 
 REFERENCE_FRAMES = 4
+# Tokens of the two texts of a padded batch.
+LONGER, SHORTER = 12, 7
 # Two implementations of one network in float32.
 SAME_WEIGHTS = 1e-5
 
@@ -120,6 +123,14 @@ def outputs_and_gradients(
     return [out, *(torch.zeros_like(i) if g is None else g for g, i in zip(gradients, inputs, strict=True))]
 
 
+def _mixer_of(case: Case) -> tuple[TokenMixer, int]:
+    """A case's mixer, with its feature size."""
+    if case.kind == "text":
+        config = case.classifier()
+        return make_mixer(config.mixer, config.d_model, config.nhead, config.mixer_options), config.d_model
+    return make_mixer(case.mixer, case.sizes.d_model, case.sizes.heads), case.sizes.d_model
+
+
 def check_mixer(case: Case) -> None:
     """Hold one of our mixers against its slow reference, outputs and gradients, in float64.
 
@@ -137,13 +148,13 @@ def check_mixer(case: Case) -> None:
     --------
     >>> check_mixer(Case("mixer", "summary", "forward", seconds=1.0, batch_size=1))
     """
-    sizes = case.sizes
-    mixer = make_mixer(case.mixer, sizes.d_model, sizes.heads).double()
+    mixer, d_model = _mixer_of(case)
+    mixer = mixer.double()
     with torch.no_grad():
         # Zero biases and unit gains could hide a mistake.
         for parameter in mixer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    x, weights = torch.randn(2, 1, REFERENCE_FRAMES, sizes.d_model, dtype=torch.float64)
+    x, weights = torch.randn(2, 1, REFERENCE_FRAMES, d_model, dtype=torch.float64)
     ours = outputs_and_gradients(mixer, mixer, x, weights)
     truth = outputs_and_gradients(mixer, lambda x: reference(mixer, x[0]).unsqueeze(0), x, weights)
     names = ["outputs", "gradients of the input", *(f"gradients of {n}" for n, _ in mixer.named_parameters())]
@@ -180,6 +191,45 @@ def check_padding(case: Case) -> None:
     own = batched[1:, : int(lengths_b[1])]
     if own.shape != alone.shape or (off := difference(own, alone)) > TOLERANCES[case.precision]:
         raise CheckFailed(f"{case.name}: an utterance differs alone and in a padded batch by {off:.1e}")
+
+
+def check_text_padding(case: Case) -> None:
+    """See that a text gives the same logits alone and in a padded batch.
+
+    Parameters
+    ----------
+    case : Case
+        Of ``text``; its classifier, precision and device are used, its length is not.
+
+    Raises
+    ------
+    CheckFailed
+        If the two differ by more than the precision's rounding.
+
+    Examples
+    --------
+    >>> from hyperconformer.bench.cases import Sizes
+    >>> small = Sizes(d_model=16, heads=2, layers=1)
+    >>> check_text_padding(Case("text", "fourier", "forward", seconds=1.0, batch_size=1, sizes=small))
+    """
+    config = case.classifier()
+    model = Classifier(config).to(case.device).eval()
+    tokens_bl = torch.randint(config.output_neurons, (2, LONGER), device=case.device)
+    lengths_b = torch.tensor([LONGER, SHORTER], device=case.device)
+    with torch.inference_mode(), autocast(case):
+        batched = model(Texts(tokens_bl, lengths_b))[1:]
+        alone = model(Texts(tokens_bl[1:, :SHORTER], lengths_b[1:]))
+    if (off := difference(batched, alone)) > TOLERANCES[case.precision]:
+        raise CheckFailed(f"{case.name}: a text differs alone and in a padded batch by {off:.1e}")
+
+
+PADDING: dict[Kind, Callable[[Case], None]] = {
+    "encoder": check_padding,
+    "hear": check_padding,
+    "step": check_padding,
+    "train": check_padding,
+    "text": check_text_padding,
+}
 
 
 def check_upstream(case: Case) -> None:
@@ -305,5 +355,5 @@ def check(case: Case) -> None:
         check_upstream(case)
         return
     check_mixer(case)
-    if case.kind != "mixer":
-        check_padding(case)
+    if case.kind in PADDING:
+        PADDING[case.kind](case)

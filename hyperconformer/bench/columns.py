@@ -62,7 +62,7 @@ _WHAT: tuple[Column, ...] = (
     ("system", lambda row: Cell(row.case.system)),
     ("mode", lambda row: Cell(row.case.mode)),
     ("precision", lambda row: Cell(row.case.precision)),
-    ("seconds", lambda row: Cell(row.case.length)),
+    ("seconds", lambda row: Cell(f"{round(row.case.seconds, 2):g}")),
     ("batch", lambda row: Cell(str(row.case.batch_size))),
     ("weights", lambda row: Cell("-" if row.parameters is None else f"{row.parameters:,}")),
 )
@@ -187,6 +187,13 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ("peak x", _ratio("search peak")),
     ),
     "transcribe": _TRANSCRIBING,
+    "text": (
+        _WHAT[0],
+        _WHAT[2],
+        ("tokens", lambda row: Cell(str(row.case.frames))),
+        *_WHAT[4:],
+        *(column for column in _BOTH_PASSES[len(_WHAT) :] if column is not _SPEED),
+    ),
 }
 
 
@@ -223,7 +230,7 @@ def text_table(rows: Sequence[Row], against: str) -> str:
         for _, cell_of in columns:
             cell = cell_of(row)
             if cell.note:
-                said = f"{row.case.system} {row.case.length} s: {cell.note}"
+                said = f"{row.case.system} {row.case.length}: {cell.note}"
                 line.append(f"{cell.text} [{notes.setdefault(said, len(notes) + 1)}]")
             else:
                 line.append(cell.text)
@@ -254,4 +261,4 @@ def _better_finds(rows: Sequence[Row]) -> list[str]:
 def _long_recordings(rows: Sequence[Row]) -> list[str]:
     """What the ratios of long recordings refer to."""
     first = next((row for row in rows if "long" in row.parts), None)
-    return [] if first is None else [f"x of long recordings: multiples of that of {first.case.length} s"]
+    return [] if first is None else [f"x of long recordings: multiples of that of {first.case.length}"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from hyperconformer.bench.options import NOT_RECORDED, OPTIONS, SUMMARIES, items, length
+from hyperconformer.bench.options import NOT_RECORDED, OPTIONS, SUMMARIES, WITH_RECIPE, items, length
 from hyperconformer.errors import InputError
 from hyperconformer.tables import check_file, record_rows
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REFERENCE = "upstream:hypermixing"
 # What has one length to draw against: real utterances do not.
-DRAWN = ("mixer", "encoder", "step")
+DRAWN = ("mixer", "encoder", "step", "text")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for kind, options in OPTIONS.items():
         summary = SUMMARIES[kind]
         # What looks like an option cut short may be a key of the recipe.
-        subparser = kinds.add_parser(kind, help=summary, description=summary, allow_abbrev=kind != "train")
+        subparser = kinds.add_parser(
+            kind, help=summary, description=summary, allow_abbrev=kind not in WITH_RECIPE
+        )
         for flag, settings in options:
             subparser.add_argument(flag, **settings)
-        if kind == "train":
-            # The command line may have more: keys of the recipe and their values.
+        if kind in WITH_RECIPE:
             subparser.set_defaults(further=[])
         if kind == "hear":
             subparser.set_defaults(device="cpu", modes=["eager"])
@@ -71,7 +72,7 @@ def spelt(arguments: argparse.Namespace) -> list[str]:
     ['bench', 'mixer', '--frames', '9', '--forward_only']
     """
     words = ["bench", arguments.kind]
-    if arguments.kind == "train":
+    if arguments.kind in WITH_RECIPE:
         words += [arguments.recipe, *arguments.further]
     for flag, settings in OPTIONS[arguments.kind]:
         if not flag.startswith("--"):
@@ -321,11 +322,15 @@ def run(arguments: argparse.Namespace) -> int:
         ...
     hyperconformer.errors.InputError: --mixers fourrier: choose from hypermixing, ...
     """
+    _prepare_output(arguments)
+    return RUNS.get(arguments.kind, _run_cases)(arguments)
+
+
+def _run_cases(arguments: argparse.Namespace) -> int:
     from hyperconformer.bench.checks import CheckFailed
     from hyperconformer.bench.report import rows_of
     from hyperconformer.bench.runner import run_rounds
 
-    _prepare_output(arguments)
     with PLANS[arguments.kind](arguments) as (cases, against):
         try:
             outcomes = run_rounds(cases, arguments.rounds, _say)
@@ -334,3 +339,13 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
     _report(arguments, rows_of(outcomes, against), against)
     return 0
+
+
+def _run_text(arguments: argparse.Namespace) -> int:
+    from hyperconformer.bench.text import run_text
+
+    return run_text(arguments, spelt(arguments), _machine(arguments), _say)
+
+
+# Text has trainings too, beside cases.
+RUNS: dict[str, Callable[[argparse.Namespace], int]] = {"text": _run_text}

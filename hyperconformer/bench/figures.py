@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hyperconformer.bench.cases import Part
 from hyperconformer.bench.report import MEBIBYTE, Measured, Row
 from hyperconformer.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 # Okabe and Ito's colours, told apart by (nearly) everyone; markers and lines differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -30,7 +33,7 @@ class Figure(NamedTuple):
     name : str
         Of the file.
     label : str
-        Of the axis.
+        Of the axis; ``{item}`` is what a batch is made of.
     value : callable
         Measured -> the height for a whole batch, or None.
 
@@ -46,8 +49,8 @@ class Figure(NamedTuple):
 
 
 FIGURES = (
-    Figure("time", "median time per utterance / ms", lambda m: m.median_ms),
-    Figure("memory", "peak memory per utterance / MiB", lambda m: m.peak_bytes and m.peak_bytes / MEBIBYTE),
+    Figure("time", "median time per {item} / ms", lambda m: m.median_ms),
+    Figure("memory", "peak memory per {item} / MiB", lambda m: m.peak_bytes and m.peak_bytes / MEBIBYTE),
 )
 
 
@@ -69,6 +72,60 @@ def require_matplotlib() -> None:
         )
 
 
+def line_style(index: int) -> dict[str, Any]:
+    """Tell the lines of a figure apart, in print too.
+
+    Parameters
+    ----------
+    index : int
+        Of the line, from 0.
+
+    Returns
+    -------
+    dict
+        What matplotlib's ``plot`` takes.
+
+    Examples
+    --------
+    >>> line_style(0)
+    {'color': '#0072B2', 'marker': 'o', 'linestyle': '-'}
+    """
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[index // len(COLOURS) % len(LINES)],
+    }
+
+
+def save_figure(canvas: "Canvas", folder: Path, name: str) -> list[Path]:
+    """Write a figure as SVG and PNG.
+
+    Parameters
+    ----------
+    canvas : matplotlib.figure.Figure
+    folder : Path
+    name : str
+
+    Returns
+    -------
+    list of Path
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure as Canvas
+    >>> [path.name for path in save_figure(Canvas(), getfixture("tmp_path"), "time")]
+    ['time.svg', 'time.png']
+    """
+    written = [folder / f"{name}.{suffix}" for suffix in ("svg", "png")]
+    for path in written:
+        canvas.savefig(path, dpi=150)
+    return written
+
+
+def _length(row: Row) -> float:
+    return float(row.case.frames if row.case.kind == "text" else row.case.seconds)
+
+
 def _curves(rows: Sequence[Row], part: Part, figure: Figure) -> dict[str, list[tuple[float, float]]]:
     """Points (seconds, height) of every system; what failed has none."""
     curves: dict[str, list[tuple[float, float]]] = {}
@@ -77,7 +134,7 @@ def _curves(rows: Sequence[Row], part: Part, figure: Figure) -> dict[str, list[t
         height = figure.value(row.parts.get(part, Measured()))
         points = curves.setdefault(name, [])
         if height:
-            points.append((row.case.seconds, height / row.case.batch_size))
+            points.append((_length(row), height / row.case.batch_size))
     return {name: sorted(points) for name, points in curves.items()}
 
 
@@ -104,6 +161,8 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """
     from matplotlib.figure import Figure as Canvas  # needs no screen, and is not there for every user
 
+    item, unit = ("text", "tokens") if rows[0].case.kind == "text" else ("utterance", "s")
+    lengths = sorted({_length(row) for row in rows})
     parts = list(rows[0].parts)
     written = []
     for figure in FIGURES:
@@ -111,23 +170,15 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         panels = canvas.subplots(1, len(parts), squeeze=False)[0]
         for panel, part in zip(panels, parts, strict=True):
             for index, (name, points) in enumerate(_curves(rows, part, figure).items()):
-                panel.loglog(
-                    [seconds for seconds, _ in points],
-                    [height for _, height in points],
-                    label=name,
-                    color=COLOURS[index % len(COLOURS)],
-                    marker=MARKERS[index % len(MARKERS)],
-                    linestyle=LINES[index // len(COLOURS) % len(LINES)],
-                )
-            panel.set(title=TITLES[part], xlabel="length of an utterance / s", ylabel=figure.label)
-            lengths = sorted({row.case.seconds for row in rows})
-            panel.set_xticks(lengths, [f"{seconds:g}" for seconds in lengths])
+                heights = [height for _, height in points]
+                panel.loglog([at for at, _ in points], heights, label=name, **line_style(index))
+            label = figure.label.format(item=item)
+            panel.set(title=TITLES[part], xlabel=f"length of {item} / {unit}", ylabel=label)
+            panel.set_xticks(lengths, [f"{length:g}" for length in lengths])
             panel.minorticks_off()
             panel.grid(visible=True, which="major", alpha=0.3)
         case = rows[0].case
         canvas.suptitle(f"{case.kind}, {case.precision}, {case.device}")
         canvas.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
-        for suffix in ("svg", "png"):
-            written.append(folder / f"{figure.name}.{suffix}")
-            canvas.savefig(written[-1], dpi=150)
+        written += save_figure(canvas, folder, figure.name)
     return written

@@ -174,6 +174,67 @@ _TRANSCRIBING: tuple[Option, ...] = (
     *(option for option in _COMMON if option[0] not in _NOT_OF_TRANSCRIBING),
 )
 
+# What text says otherwise.
+_NOT_OF_TEXT = (
+    "--precision",
+    "--modes",
+    "--mixers",
+    "--against",
+    "--threads",
+    "--seed",
+    "--d_model",
+    "--heads",
+    "--output",
+)
+
+_TEXT: tuple[Option, ...] = (
+    (
+        "recipe",
+        {
+            "nargs": "?",
+            "default": "hparams/text.yaml",
+            "metavar": "RECIPE.yaml",
+            "help": "a text classifier's, before all options, with any --key=value of it; hparams/text.yaml",
+        },
+    ),
+    (
+        "--parts",
+        {
+            "nargs": "+",
+            "help": "cost (time and memory), accuracy, data (against their share), tuning (against trials), "
+            "tasks (made texts), one or more; default: all",
+        },
+    ),
+    (
+        "--mixers",
+        {"nargs": "+", "help": "default: all but relative; hypermixing:tied, hypermixing:cross too"},
+    ),
+    ("--against", {"metavar": "NAME", "help": "system that ratios and differences refer to: hypermixing"}),
+    ("--seeds", {"nargs": "+", "default": ["1", "2", "3"], "help": "of the trainings, one or more"}),
+    (
+        "--shares",
+        {"nargs": "+", "default": ["10", "25", "50", "100"], "help": "of the training texts, percent"},
+    ),
+    ("--trials", {"type": _positive, "default": 20, "help": "random hyperparameters of each system"}),
+    ("--tasks", {"nargs": "+", "default": ["match", "order", "count"], "help": "made tasks, one or more"}),
+    ("--jobs", {"type": _positive, "default": 1, "help": "trainings at a time"}),
+    ("--threads", {"type": _positive, "default": 1, "help": "of each of them, and of each case of cost"}),
+    _length("--lengths", ["32", "64", "128", "256", "512", "1024", "2048"], "tokens, of cost, one or more"),
+    (
+        "--batch_tokens",
+        {"type": _positive, "default": 4096, "help": "of cost: as many texts as make so many"},
+    ),
+    (
+        "--output",
+        {
+            "metavar": "DIR",
+            "default": "results/bench_text",
+            "help": "takes results and figures; what its runs.jsonl holds is not trained again",
+        },
+    ),
+    *(option for option in _COMMON if option[0] not in _NOT_OF_TEXT),
+)
+
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "mixer": (
         _length("--frames", ["375"], "encoder frames of 40 ms, one or more lengths"),
@@ -226,6 +287,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     "decode": _DECODING,
     "transcribe": _TRANSCRIBING,
+    "text": _TEXT,
 }
 SUMMARIES = {
     "mixer": "a token mixer alone",
@@ -235,9 +297,12 @@ SUMMARIES = {
     "train": "training of a recipe on real speech",
     "decode": "the search for the best hypothesis of an utterance",
     "transcribe": "from audio files to their text, and from the start of the program to the first one",
+    "text": "text classifiers of equal size: time, memory, accuracy, training data, tuning, made tasks",
 }
 # They say where the numbers go, not how they came about.
 NOT_RECORDED = ("--output", "--record")
+# Their command line may have more: keys of the recipe and their values.
+WITH_RECIPE = ("train", "text")
 
 
 def items(values: Iterable[str]) -> list[str]:

@@ -23,6 +23,7 @@ TITLES: dict[Kind, str] = {
     "train": "### Training",
     "decode": "### Decoding",
     "transcribe": "### Transcription",
+    "text": "### Text",
 }
 
 
@@ -78,7 +79,7 @@ def to_dict(kind: Kind, rows: Sequence[Row], against: str, origin: Origin) -> di
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe", "text"}
     rows : sequence of Row
     against : str
         The reference system.
@@ -103,7 +104,7 @@ def table_of(
 
     Parameters
     ----------
-    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe"}
+    kind : {"mixer", "encoder", "hear", "step", "train", "decode", "transcribe", "text"}
     rows : sequence of Row
     against : str
         The reference system.

@@ -16,12 +16,26 @@ CHILD = (sys.executable, "-m", "hyperconformer.bench.child")
 Launch = Callable[[Case], Outcome]
 
 
-def _environment(case: Case) -> dict[str, str]:
+def environment_of(threads: int) -> dict[str, str]:
+    """Give a process of this very package so many threads.
+
+    Parameters
+    ----------
+    threads : int
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> environment_of(3)["OMP_NUM_THREADS"]
+    '3'
+    """
     root = str(Path(hyperconformer.__file__).parents[1])
-    threads = str(case.threads)
     return os.environ | {
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
     }
 
@@ -52,7 +66,7 @@ def launch(case: Case, command: Sequence[str] = CHILD) -> Outcome:
             input=case.to_json(),
             capture_output=True,
             text=True,
-            env=_environment(case),
+            env=environment_of(case.threads),
             timeout=case.limit_seconds,
         )
     except subprocess.TimeoutExpired:
@@ -96,8 +110,8 @@ def plan(template: Case, systems: Sequence[str], lengths: Iterable[tuple[float, 
 
 def _too_long(case: Case) -> Outcome | None:
     longest = max_frames(case.system)
-    # The seconds of a batch of real speech say nothing of its utterances.
-    if longest is None or case.frames <= longest or case.kind == "train":
+    # A batch of real speech has no such length, and a classifier is made for its own.
+    if longest is None or case.frames <= longest or case.kind in ("train", "text"):
         return None
     return Outcome(case, "too long", f"{case.frames} frames are over its maximum length of {longest}")
 

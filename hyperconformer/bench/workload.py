@@ -13,6 +13,8 @@ from hyperconformer.constants import BEGIN, END, SAMPLE_RATE
 from hyperconformer.inference.onnx_backend import OnnxRecogniser
 from hyperconformer.mixers import make_mixer
 from hyperconformer.models.asr import ASR
+from hyperconformer.models.classifier import Classifier, Texts
+from hyperconformer.text import SPECIAL_TOKENS
 from hyperconformer.training.objectives import joint_loss
 
 # As in the LibriSpeech recipes.
@@ -189,9 +191,19 @@ def _step(case: Case) -> Workload:
     return Workload(model, (batch.samples_bs,), loss, optimizer)
 
 
+def _text(case: Case) -> Workload:
+    config = case.classifier()
+    model, generator = Classifier(config).to(case.device), torch.Generator().manual_seed(case.seed)
+    shape = case.batch_size, case.frames
+    tokens_bl = torch.randint(SPECIAL_TOKENS, config.output_neurons, shape, generator=generator)
+    texts = Texts(tokens_bl.to(case.device), torch.full(shape[:1], case.frames, device=case.device))
+    return Workload(model, tuple(texts), lambda: model(texts))
+
+
 BUILDERS: dict[Kind, Callable[[Case], Workload]] = {
     "mixer": _mixer,
     "encoder": _encoder,
     "hear": _hear,
     "step": _step,
+    "text": _text,
 }

@@ -18,15 +18,17 @@ from hyperconformer.inference.bundle_files import CONFIG, TOKENIZER, WEIGHTS, re
 from hyperconformer.text import Tokenizer
 
 FORMAT, LANGUAGE_MODEL_FORMAT = "hyperconformer-2", "hyperconformer-lm-1"
+CLASSIFIER_FORMAT = "hyperconformer-text-1"
 ONNX_FORMAT = "hyperconformer-onnx-1"
 KINDS = {
     FORMAT: "a recogniser",
     LANGUAGE_MODEL_FORMAT: "a language model",
+    CLASSIFIER_FORMAT: "a text classifier",
     ONNX_FORMAT: "a recogniser's ONNX files",
 }
 
 SUMS = "sha256"
-KEYS = ("format", "sample_rate_hz", "model", SUMS)
+KEYS = ("format", "sample_rate_hz", "labels", "max_text_tokens", "model", SUMS)
 SUMMED = (WEIGHTS, TOKENIZER)
 """Files whose damage nobody would see: a config is read by people, and its numbers are checked."""
 

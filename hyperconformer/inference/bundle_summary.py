@@ -7,6 +7,7 @@ from typing import Any
 
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.bundle_check import (
+    CLASSIFIER_FORMAT,
     FORMAT,
     KINDS,
     LANGUAGE_MODEL_FORMAT,
@@ -26,17 +27,21 @@ from hyperconformer.inference.bundle_files import (
     read_json,
     unusable,
 )
+from hyperconformer.inference.classifier_bundle import load_classifier
 from hyperconformer.inference.language_model_bundle import load_language_model
 from hyperconformer.inference.onnx_files import FILES as ONNX_FILES
 from hyperconformer.models.asr import ASR
+from hyperconformer.models.classifier import Classifier
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.nn.initialise import without_weights
 from hyperconformer.text import Tokenizer
 
-Loaded = tuple[ASR | LanguageModel, Tokenizer]
+AnyModel = ASR | LanguageModel | Classifier
+Loaded = tuple[AnyModel, Tokenizer]
 LOADERS: dict[str, Callable[[Path], Loaded]] = {
     FORMAT: load_bundle,
     LANGUAGE_MODEL_FORMAT: load_language_model,
+    CLASSIFIER_FORMAT: lambda folder: load_classifier(folder)[:2],
 }
 LONGEST_NAME = 80
 _NO_RESULT = 1e12
@@ -56,7 +61,8 @@ class Summary:
     files : mapping of str to mapping
         Of each that is read, its ``bytes`` and ``sha256``.
     results : mapping of str to mapping of str to float
-        By split (or text) and search: WER in percent; of a language model perplexity per word.
+        By split (or text) and search: WER in percent; of a language model perplexity per word, of a text
+        classifier accuracy in percent.
     not_read : tuple of str
         What else lies in the folder.
 
@@ -86,8 +92,9 @@ class Summary:
         yield f"model '{self.folder}': {self.kind}{mixer}"
         megabytes = sum(file["bytes"] for file in self.files.values()) / 1e6
         neurons = self.settings["output_neurons"]
+        classes = f"{self.settings['num_classes']} classes, " if "num_classes" in self.settings else ""
         yield (
-            f"{self.parameters:,} parameters, {self.tokens} tokens ({neurons} output neurons), "
+            f"{self.parameters:,} parameters, {self.tokens} tokens ({neurons} output neurons), {classes}"
             f"{megabytes:.1f} MB"
         )
         for split, row in self.results.items():
@@ -104,7 +111,7 @@ def summarise(folder: Path) -> Summary:
     Parameters
     ----------
     folder : Path
-        Of a recogniser or a language model.
+        Of a recogniser, a language model or a text classifier.
 
     Returns
     -------
@@ -150,7 +157,7 @@ def _of_onnx(folder: Path) -> Summary:
 def _summary(
     folder: Path,
     kind: str,
-    model: ASR | LanguageModel,
+    model: AnyModel,
     tokenizer: Tokenizer,
     sizes: Mapping[str, int],
     known: Collection[str],
@@ -193,7 +200,8 @@ def results_of(metrics: Any) -> dict[str, dict[str, float]]:
     for split, row in _items(metrics.get("splits")):
         found[split] = dict(_numbers((name, of, "wer") for name, of in _items(row)))
     for text, row in _items(metrics.get("texts")):
-        found[text] = dict(_numbers([("perplexity per word", row, "perplexity_word")]))
+        said = (("perplexity per word", "perplexity_word"), ("accuracy", "accuracy"))
+        found[text] = dict(_numbers((name, row, key) for name, key in said))
     return {split: row for split, row in found.items() if row}
 
 

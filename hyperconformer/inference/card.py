@@ -8,6 +8,7 @@ import yaml
 
 LIBRARY = "hyperconformer"
 RECOGNITION, TEXT_GENERATION = "automatic-speech-recognition", "text-generation"
+TEXT_CLASSIFICATION = "text-classification"
 
 
 class Result(NamedTuple):
@@ -18,7 +19,7 @@ class Result(NamedTuple):
     data : str
         What it was tested on.
     metric : str
-        ``wer``, ``cer`` or ``perplexity``, as the hub calls it.
+        ``wer``, ``cer``, ``perplexity`` or ``accuracy``, as the hub calls it.
     said : str
         More about it.
     value : float
@@ -76,6 +77,28 @@ def perplexity_results(metrics: Mapping[str, Any]) -> Iterator[Result]:
     """
     for text, row in metrics["texts"].items():
         yield Result(text, "perplexity", "perplexity per word", row["perplexity_word"])
+
+
+def accuracy_results(metrics: Mapping[str, Any]) -> Iterator[Result]:
+    """Take the accuracies from what ``metrics.json`` holds of a text classifier.
+
+    Parameters
+    ----------
+    metrics : mapping
+
+    Yields
+    ------
+    Result
+
+    Examples
+    --------
+    >>> row = {"accuracy": 90.0, "low": 88.0, "high": 92.0}
+    >>> [result.said for result in accuracy_results({"texts": {"test": row}})]
+    ['accuracy in percent, 95 % interval 88.00 to 92.00']
+    """
+    for text, row in metrics["texts"].items():
+        interval = f"95 % interval {row['low']:.2f} to {row['high']:.2f}"
+        yield Result(text, "accuracy", f"accuracy in percent, {interval}", row["accuracy"])
 
 
 def front_matter(

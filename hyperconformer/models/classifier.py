@@ -53,8 +53,8 @@ def joined(first: Texts, second: Texts) -> tuple[Texts, Tensor]:
     Returns
     -------
     Texts
-        At most L + 1 + M tokens.
-    Tensor, shape (B, L + 1 + M), long
+        As many tokens as the longest pair has, L + 1 + M at most.
+    Tensor, of the same shape, long
         0 in the first text and its end symbol, 1 behind it.
 
     Examples
@@ -67,14 +67,15 @@ def joined(first: Texts, second: Texts) -> tuple[Texts, Tensor]:
             [0, 0, 1, 1]]))
     """
     ends_b1 = first.lengths_b.unsqueeze(1)
-    width = first.tokens_bl.shape[1] + 1 + second.tokens_bl.shape[1]
+    lengths_b = first.lengths_b + 1 + second.lengths_b
+    # The longest of both parts need not be of one pair.
+    width = int(lengths_b.max())
     places_l = torch.arange(width, device=ends_b1.device).expand(len(ends_b1), width)
     part_bl = (places_l > ends_b1).long()
     of_first = first.tokens_bl.gather(1, places_l.clamp(max=first.tokens_bl.shape[1] - 1))
     of_second = (places_l - ends_b1 - 1).clamp(min=0, max=second.tokens_bl.shape[1] - 1)
     tokens_bl = torch.where(places_l < ends_b1, of_first, second.tokens_bl.gather(1, of_second))
     tokens_bl = tokens_bl.masked_fill(places_l == ends_b1, END)
-    lengths_b = first.lengths_b + 1 + second.lengths_b
     return Texts(tokens_bl.masked_fill(places_l >= lengths_b.unsqueeze(1), BLANK), lengths_b), part_bl
 
 

@@ -28,6 +28,7 @@ FREE = {
     "data_folder",
     "test_splits",
     "test_text",
+    "test_texts",
     "number_of_epochs",
     "num_workers",
     "grad_accumulation_factor",

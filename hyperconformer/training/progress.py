@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any
 
+from hyperconformer.errors import InputError
+
 
 class Stopped(RuntimeError):
     """The run was asked to stop, and did so with a checkpoint behind it.
@@ -17,6 +19,18 @@ class Stopped(RuntimeError):
     Traceback (most recent call last):
         ...
     hyperconformer.training.progress.Stopped: stopped after step 3
+    """
+
+
+class TooManySkipped(InputError):
+    """Step after step changed nothing, so the run was ended.
+
+    Examples
+    --------
+    >>> raise TooManySkipped("60 steps in a row were skipped")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.training.progress.TooManySkipped: 60 steps in a row were skipped
     """
 
 

@@ -36,6 +36,10 @@ SMALL_SEARCH = (
     "--lm_d_model 8 --lm_heads 2 --lm_layers 1 --repeats 1 --rounds 1"
 )
 SMALL_TRANSCRIPTION = "--limit 3 --long 2 30 --repeats 1 --rounds 1"
+SMALL_TEXT = (
+    "--mixers identity --seeds 1 --lengths 8 --repeats 1 --rounds 1 --task_texts=20 --number_of_epochs=1 "
+    "--d_model=16 --d_ffn=16 --num_layers=1"
+)
 SMALL_RECIPE = (
     "--d_model=16 --nhead=2 --d_ffn=64 --num_encoder_layers=1 --num_decoder_layers=1 --output_neurons=30 "
     "--num_workers=0 --steps 1 --warm_up 1 --rounds 1"
@@ -215,6 +219,10 @@ def bench_transcribe(command: str, place: Place) -> None:
     assert "x of long recordings" in place.run(f"{command} {SMALL_TRANSCRIPTION}")
 
 
+def bench_text(command: str, place: Place) -> None:
+    assert "### Accuracy at equal parameters" in place.run(f"{command} {SMALL_TEXT}")
+
+
 def transcribe(command: str, place: Place) -> None:
     said = place.run(command)
     if "--output_dir" in command:
@@ -251,6 +259,7 @@ COMMANDS: dict[str, Callable[[str, Place], None]] = {
     "hyperconformer bench train": bench_train,
     "hyperconformer bench decode": bench_decode,
     "hyperconformer bench transcribe": bench_transcribe,
+    "hyperconformer bench text": bench_text,
     "hyperconformer bench": bench,
     "hyperconformer transcribe": transcribe,
 }

@@ -13,9 +13,12 @@ import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from hyperconformer.data.text_corpora import CORPORA
+from hyperconformer.data.text_tasks import TASKS
 from hyperconformer.models.asr import ASR
 from hyperconformer.training.lm_settings import LanguageModelSettings
 from hyperconformer.training.settings import Settings, load_settings
+from hyperconformer.training.text_settings import ClassificationSettings, classification_settings
 
 ROOT = Path(__file__).parents[2]
 INCLUDE = "!include:"
@@ -29,9 +32,13 @@ def keys_of(settings: Any) -> set[str]:
     return own.union(*(keys_of(section) for section in sections))
 
 
-# What reads the files of a folder; every folder of recipes must be named.
-READERS: dict[str, Any] = {"hparams": Settings, "recipes/LibriSpeech/LM/hparams": LanguageModelSettings}
-LEGAL = {folder: keys_of(reader) for folder, reader in READERS.items()}
+# What reads a recipe, by its task.
+READERS: dict[str, Any] = {
+    "asr": Settings,
+    "lm": LanguageModelSettings,
+    "classify": ClassificationSettings,
+}
+LEGAL = {task: keys_of(reader) for task, reader in READERS.items()}
 
 
 def folder_of(path: Path) -> str:
@@ -41,8 +48,7 @@ def folder_of(path: Path) -> str:
 
 
 HPARAMS = sorted([*(ROOT / "hparams").rglob("*.yaml"), *(ROOT / "recipes").glob("**/hparams/**/*.yaml")])
-RECIPES = [path for path in HPARAMS if path.parent.name != "base"]
-SPEECH = [path for path in RECIPES if READERS.get(folder_of(path)) is Settings]
+RECIPES = [path for path in HPARAMS if "base" not in (path.parent.name, path.stem)]
 
 # The equal Conformer of a HyperConformer, within 1 % of its parameters.
 PAIRS = [("hyperconformer", "conformer"), ("hyperconformer_22M", "conformer_22M")]
@@ -90,6 +96,15 @@ def whole(path: Path) -> dict[str, Any]:
     return inherited(path) | read(path)[1]
 
 
+def task_of(path: Path) -> str:
+    """What a file is for; parts of a recipe that do not say are for speech."""
+    return str(whole(path).get("task", "asr"))
+
+
+SPEECH = [path for path in RECIPES if task_of(path) == "asr"]
+TEXT = [path for path in RECIPES if task_of(path) == "classify"]
+
+
 def common(some: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
     """Keys that have the same value in both."""
     return [key for key, value in some.items() if key in others and others[key] == value]
@@ -99,12 +114,12 @@ def unused_keys(path: Path) -> list[str]:
     """Keys that no setting reads, of the file and of its overrides of others."""
     includes, own = read(path)
     named = [*own, *(key for include in includes for key in include.overrides)]
-    return [f"{path.name}: nothing reads {key!r}" for key in named if key not in LEGAL[folder_of(path)]]
+    return [f"{path.name}: nothing reads {key!r}" for key in named if key not in LEGAL[task_of(path)]]
 
 
 def missing_keys(path: Path) -> list[str]:
     """Settings that a whole recipe does not decide."""
-    return [f"{path.name}: no {key!r}" for key in sorted(LEGAL[folder_of(path)] - whole(path).keys())]
+    return [f"{path.name}: no {key!r}" for key in sorted(LEGAL[task_of(path)] - whole(path).keys())]
 
 
 def misspelt_overrides(path: Path) -> list[str]:
@@ -144,7 +159,7 @@ def size(path: Path) -> int:
 
 
 def test_there_are_recipes_and_each_has_a_reader() -> None:
-    assert {folder_of(path) for path in HPARAMS} <= set(READERS)
+    assert {task_of(path) for path in HPARAMS} == set(READERS)
     assert {"hyperconformer.yaml", "mini.yaml"} <= {path.name for path in RECIPES}
     assert {"asr.yaml", "small.yaml"} <= {path.name for path in HPARAMS if path not in RECIPES}
 
@@ -165,6 +180,17 @@ def test_a_recipe_is_named_like_its_file_and_states_its_size(path: Path) -> None
     assert settings.name == path.stem
     stated = re.findall(r"([\d,]+) parameters", path.read_text("utf-8"))
     assert stated == [f"{size(path):,}"]
+
+
+@pytest.mark.parametrize("path", TEXT, ids=lambda path: path.stem)
+def test_a_recipe_of_texts_is_named_like_its_file_and_its_corpus(path: Path) -> None:
+    settings = classification_settings(str(path), {})
+    assert settings.name == path.stem and settings.corpus == ("match" if path.stem == "text" else path.stem)
+    assert settings.corpus not in TASKS or settings.model.num_classes == TASKS[settings.corpus].classes
+
+
+def test_every_corpus_of_texts_has_a_recipe() -> None:
+    assert set(CORPORA) == {path.stem for path in TEXT} - {"text"}
 
 
 def test_what_two_recipes_share_stands_in_one_place() -> None:

@@ -1,0 +1,282 @@
+"""``hyperconformer bench text``: what a mixer costs and gains on text, in time, data and tuning."""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hyperconformer.bench.cases import Case
+from hyperconformer.bench.checks import CheckFailed
+from hyperconformer.bench.columns import text_table
+from hyperconformer.bench.figures import draw
+from hyperconformer.bench.options import items, length
+from hyperconformer.bench.record import Origin, table_of, to_dict
+from hyperconformer.bench.report import rows_of
+from hyperconformer.bench.runner import run_rounds
+from hyperconformer.bench.text_cost import plan_cost
+from hyperconformer.bench.text_figures import draw_accuracy, draw_data, draw_tasks, draw_tuning
+from hyperconformer.bench.text_jobs import launcher, train_all
+from hyperconformer.bench.text_plan import Ground, Planned, Planner, look_at, look_at_tasks
+from hyperconformer.bench.text_runs import RunStore, TextFound
+from hyperconformer.bench.text_sizes import DEFAULT, REFERENCE, check_text_systems
+from hyperconformer.bench.text_tables import (
+    SECTION,
+    Found,
+    Table,
+    accuracy_table,
+    data_table,
+    tasks_table,
+    tuning_table,
+)
+from hyperconformer.errors import InputError
+from hyperconformer.tables import record_rows
+from hyperconformer.training.command import CommandLine
+
+Say = Callable[[str], object]
+PARTS = ("cost", "accuracy", "data", "tuning", "tasks")
+RUNS, HALF_DONE = "runs.jsonl", "runs"
+
+
+@dataclass(frozen=True)
+class TextBench:
+    """What was asked for, checked.
+
+    Attributes
+    ----------
+    parts, systems : list of str
+    against : str
+        The system that differences refer to.
+    ground : Ground
+        The recipe.
+    tasks : mapping of str to Ground
+        The recipes of the made tasks.
+    planner : Planner
+    shares : list of float
+        Percent.
+
+    Examples
+    --------
+    >>> list(TextBench.__annotations__)[:2]
+    ['parts', 'systems']
+    """
+
+    parts: list[str]
+    systems: list[str]
+    against: str
+    ground: Ground
+    tasks: Mapping[str, Ground]
+    planner: Planner
+    shares: list[float]
+
+
+def numbers(option: str, values: Sequence[str], low: float, high: float) -> list[float]:
+    """Read numbers of the command line.
+
+    Parameters
+    ----------
+    option : str
+        Named in the message.
+    values : sequence of str
+        In words, with commas or both.
+    low, high : float
+        Least and greatest legal number.
+
+    Returns
+    -------
+    list of float
+        Each once.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> numbers("--shares", ["10,25", "100"], 0.1, 100)
+    [10.0, 25.0, 100.0]
+    >>> numbers("--shares", ["200"], 0.1, 100)
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --shares 200: give numbers from 0.1 to 100
+    """
+    found = []
+    for item in items(values):
+        try:
+            number = float(item)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise InputError(f"{option} {item}: give numbers from {low:g} to {high:g}")
+        found.append(number)
+    return list(dict.fromkeys(found))
+
+
+def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBench:
+    """Read recipes and data, so that what is wrong is said before hours of training."""
+    parts = list(dict.fromkeys(items(arguments.parts or PARTS)))
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"--parts {part}: choose from {', '.join(PARTS)}")
+    line = CommandLine.parse([arguments.recipe, *arguments.further])
+    if line.run_options:
+        raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench text")
+    systems = list(dict.fromkeys(items(arguments.mixers or DEFAULT)))
+    seeds = [int(seed) for seed in numbers("--seeds", arguments.seeds, 0, 2**31)]
+    shares = numbers("--shares", arguments.shares, 0.1, 100)
+    against = arguments.against or (REFERENCE if REFERENCE in systems else systems[0])
+    if against not in systems:
+        raise InputError(f"--against {against} is not measured: add it to --mixers")
+    ground = look_at(line.hparams_file, line.overrides)
+    check_text_systems(systems, texts=ground.settings.model.texts)
+    tasks = look_at_tasks(items(arguments.tasks), line.overrides) if "tasks" in parts else {}
+    planner = Planner(systems, seeds, machine["device"], machine["precision"])
+    return TextBench(parts, systems, against, ground, tasks, planner, shares)
+
+
+def _cost_cases(bench: TextBench, template: Case, arguments: argparse.Namespace) -> list[Case]:
+    lengths = [max(1, round(length(item))) for item in items(arguments.lengths)]
+    return plan_cost(template, bench.ground.settings.model, bench.systems, lengths, arguments.batch_tokens)
+
+
+def _planned(bench: TextBench, arguments: argparse.Namespace) -> dict[str, list[Planned]]:
+    """All trainings, by part, in the order in which they are made."""
+    planner, ground = bench.planner, bench.ground
+    plans: dict[str, Callable[[], list[Planned]]] = {
+        "accuracy": lambda: planner.accuracy(ground),
+        "tasks": lambda: planner.tasks(bench.tasks),
+        "data": lambda: planner.data(ground, bench.shares),
+        "tuning": lambda: planner.tuning(ground, arguments.trials),
+    }
+    return {part: plan() for part, plan in plans.items() if part in bench.parts}
+
+
+def _tables(bench: TextBench) -> dict[str, Callable[[Sequence[Planned], Found], Table]]:
+    return {
+        "accuracy": lambda planned, found: accuracy_table(planned, found, bench.against),
+        "data": lambda planned, found: data_table(planned, found, bench.against),
+        "tuning": tuning_table,
+        "tasks": tasks_table,
+    }
+
+
+FIGURES: dict[str, Callable[[Sequence[Planned], Found, Path], list[Path]]] = {
+    "accuracy": draw_accuracy,
+    "data": draw_data,
+    "tuning": draw_tuning,
+    "tasks": draw_tasks,
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the findings go.
+
+    Attributes
+    ----------
+    folder : Path
+    record : Path or None
+        A file with tables.
+    origin : Origin
+
+    Examples
+    --------
+    >>> list(Report.__annotations__)
+    ['folder', 'record', 'origin']
+    """
+
+    folder: Path
+    record: Path | None
+    origin: Origin
+
+    def cost(self, cases: Sequence[Case], rounds: int, against: str, say: Say) -> None:
+        """Measure time and memory, and tell."""
+        rows = rows_of(run_rounds(cases, rounds, say), against)
+        self._write("cost", to_dict("text", rows, against, self.origin))
+        draw(rows, self.folder)
+        if self.record is not None:
+            record_rows(self.record, *table_of("text", rows, against, self.origin))
+        print(text_table(rows, against), flush=True)
+
+    def part(self, name: str, table: Table, found: Sequence[TextFound]) -> None:
+        """Tell what trainings found; their commits are those of their own time."""
+        commits = list(dict.fromkeys(one.commit or "unknown" for one in found if one.status == "ok"))
+        days = list(dict.fromkeys(one.date[:10] for one in found if one.status == "ok"))
+        origin = self.origin
+        self._write(name, {**asdict(origin), "commits": commits, "rows": table.dicts(), "notes": table.notes})
+        if self.record is not None and table.rows:
+            header = [*table.header, "command", "commit", "hardware", "date"]
+            came_from = [f"`{origin.command}`", ", ".join(commits), origin.hardware, ", ".join(days)]
+            rows = [[*row, *came_from] for row in table.rows]
+            record_rows(self.record, [SECTION, table.heading], header, rows)
+        if len(commits) > 1:
+            table.notes.append(
+                f"of {len(commits)} commits ({', '.join(commits)}): another --output trains all anew"
+            )
+        print(f"\n{table.text()}", flush=True)
+
+    def _write(self, part: str, values: Mapping[str, Any]) -> None:
+        (self.folder / f"{part}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+
+
+def run_text(
+    arguments: argparse.Namespace,
+    words: Sequence[str],
+    machine: Mapping[str, Any],
+    say: Say,
+) -> int:
+    """Measure and train what was asked for, and report part by part.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        Those of ``bench text``; its folder is there.
+    words : sequence of str
+        The command, for the record.
+    machine : mapping
+        Device, precision, threads and time limit of a case.
+    say : callable
+        Hears of the progress, line by line.
+
+    Returns
+    -------
+    int
+        0, or 1 if a system is not correct or a training failed.
+
+    Raises
+    ------
+    InputError
+        If an argument is of no use.
+
+    Examples
+    --------
+    >>> run_text(argparse.Namespace(parts=["speed"]), [], {}, print)
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --parts speed: choose from cost, accuracy, data, tuning, tasks
+    """
+    bench = _asked(arguments, machine)
+    once = {"seconds": 1.0, "batch_size": 1, "repeats": arguments.repeats}
+    template = Case("text", "identity", "forward", **once, **machine)
+    report = Report(
+        Path(arguments.output), arguments.record and Path(arguments.record), Origin.of(words, template)
+    )
+    planned = _planned(bench, arguments)
+    store = RunStore(report.folder / RUNS)
+    if "cost" in bench.parts:
+        cases = _cost_cases(bench, template, arguments)
+        try:
+            report.cost(cases, arguments.rounds, bench.against, say)
+        except CheckFailed as error:
+            say(f"error: not measured: {error}")
+            return 1
+    launch = launcher(report.folder / HALF_DONE, machine["threads"])
+    failed = False
+    for part, some in planned.items():
+        say(f"{part}: {len(some)} trainings, {arguments.jobs} at a time")
+        found = train_all([one.run for one in some], store, arguments.jobs, say, launch)
+        report.part(part, _tables(bench)[part](some, found), list(found.values()))
+        FIGURES[part](some, found, report.folder)
+        failed |= any(one.status == "fails" for one in found.values())
+    return int(failed)

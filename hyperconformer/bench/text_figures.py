@@ -1,0 +1,179 @@
+"""The figures of ``bench text``, a function for each part."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hyperconformer.bench.figures import line_style, save_figure
+from hyperconformer.bench.text_plan import Planned
+from hyperconformer.bench.text_scores import SystemScore, score_systems
+from hyperconformer.bench.text_tables import Found, by_row, ended_well, trial_scores
+from hyperconformer.bench.text_tuning import expected_best
+from hyperconformer.data.text_tasks import TASKS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Draw = Callable[["Sequence[Axes]"], None]
+
+
+def _figure(folder: Path, name: str, panels: int, draw: Draw) -> list[Path]:
+    from matplotlib.figure import Figure as Canvas  # needs no screen, and is not there for every user
+
+    canvas = Canvas(figsize=(4 * panels + 3, 4.2), layout="constrained")
+    axes = list(canvas.subplots(1, panels, squeeze=False)[0])
+    draw(axes)
+    for panel in axes:
+        panel.grid(visible=True, which="major", alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    if labels:
+        canvas.legend(handles, labels, loc="outside right upper")
+    return save_figure(canvas, folder, name)
+
+
+def _first_scores(planned: Sequence[Planned], found: Found) -> dict[str, SystemScore]:
+    """Scores on the first test of the runs that ended well."""
+    runs = ended_well(planned, found)
+    if not runs:
+        return {}
+    split = next(split for split in next(iter(runs.values()))[0].accuracy if split != "valid")
+    return score_systems(runs, split, next(iter(runs)))
+
+
+def draw_accuracy(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
+    """Draw every system's mean accuracy with its interval, and its runs as dots.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+        By the run's key.
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+
+    Examples
+    --------
+    >>> [path.name for path in draw_accuracy([], {}, getfixture("tmp_path"))]
+    ['accuracy.svg', 'accuracy.png']
+    """
+    scores = _first_scores(planned, found)
+
+    def draw(panels: "Sequence[Axes]") -> None:
+        for row, score in enumerate(scores.values()):
+            value, low, high = (100 * number for number in score.mean)
+            colour = line_style(row)["color"]
+            panels[0].errorbar(
+                value, row, xerr=[[value - low], [high - value]], fmt="s", color=colour, capsize=4
+            )
+            dots = [100 * accuracy for accuracy in score.accuracies]
+            panels[0].plot(dots, [row + 0.2] * len(dots), ".", color=colour)
+        panels[0].set_yticks(range(len(scores)), list(scores))
+        panels[0].invert_yaxis()
+        panels[0].set(xlabel="accuracy / %, 95 % interval; dots: seeds")
+
+    return _figure(folder, "accuracy", 1, draw)
+
+
+def draw_data(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
+    """Draw mean accuracy, with its interval, against the share of the training texts.
+
+    Parameters
+    ----------
+    planned, found, folder
+        As of :func:`draw_accuracy`.
+
+    Returns
+    -------
+    list of Path
+
+    Examples
+    --------
+    >>> [path.name for path in draw_data([], {}, getfixture("tmp_path"))]
+    ['data.svg', 'data.png']
+    """
+    scores = {float(share): _first_scores(some, found) for share, some in by_row(planned).items()}
+    systems = dict.fromkeys(one.system for one in planned)
+
+    def draw(panels: "Sequence[Axes]") -> None:
+        for index, system in enumerate(systems):
+            points = [(share, of[system].mean) for share, of in sorted(scores.items()) if system in of]
+            below = [100 * (mean.value - mean.low) for _, mean in points]
+            above = [100 * (mean.high - mean.value) for _, mean in points]
+            heights = [100 * mean.value for _, mean in points]
+            shares = [share for share, _ in points]
+            panels[0].errorbar(
+                shares, heights, yerr=[below, above], label=system, capsize=3, **line_style(index)
+            )
+        if scores:
+            panels[0].set_xscale("log")
+            panels[0].set_xticks(list(scores), [f"{share:g}" for share in scores])
+            panels[0].minorticks_off()
+        panels[0].set(xlabel="share of the training texts / %", ylabel="accuracy / %")
+
+    return _figure(folder, "data", 1, draw)
+
+
+def draw_tuning(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
+    """Draw the expected best validation accuracy against the number of trials.
+
+    Parameters
+    ----------
+    planned, found, folder
+        As of :func:`draw_accuracy`.
+
+    Returns
+    -------
+    list of Path
+
+    Examples
+    --------
+    >>> [path.name for path in draw_tuning([], {}, getfixture("tmp_path"))]
+    ['tuning.svg', 'tuning.png']
+    """
+
+    def draw(panels: "Sequence[Axes]") -> None:
+        for index, (system, scores) in enumerate(trial_scores(planned, found).items()):
+            steps = expected_best(scores)
+            heights = [100 * step.mean for step in steps]
+            panels[0].plot([step.trials for step in steps], heights, label=system, **line_style(index))
+        panels[0].set(xlabel="random trials", ylabel="expected best validation accuracy / %")
+
+    return _figure(folder, "tuning", 1, draw)
+
+
+def draw_tasks(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
+    """Draw mean accuracy on made tasks against the length, and chance.
+
+    Parameters
+    ----------
+    planned, found, folder
+        As of :func:`draw_accuracy`.
+
+    Returns
+    -------
+    list of Path
+
+    Examples
+    --------
+    >>> [path.name for path in draw_tasks([], {}, getfixture("tmp_path"))]
+    ['tasks.svg', 'tasks.png']
+    """
+    tasks = by_row(planned)
+    systems = list(dict.fromkeys(one.system for one in planned))
+
+    def draw(panels: "Sequence[Axes]") -> None:
+        for panel, (task, some) in zip(panels, tasks.items(), strict=False):
+            for system, runs in ended_well(some, found).items():
+                tests = [split for split in runs[0].accuracy if split != "valid"]
+                heights = [100 * float(np.mean([one.accuracy[test] for one in runs])) for test in tests]
+                names = [test.removeprefix("length_") for test in tests]
+                panel.plot(names, heights, label=system, **line_style(systems.index(system)))
+            panel.axhline(100 * TASKS[task].chance, color="grey", linestyle=":")
+            panel.set(title=task, xlabel="length beside training's", ylabel="accuracy / %", ylim=(0, 102))
+
+    return _figure(folder, "tasks", max(1, len(tasks)), draw)

@@ -1,0 +1,170 @@
+"""A training of a classifier, what decided it, what it found, and the file that remembers all of them."""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from hyperconformer.errors import InputError
+
+# Where a run writes and how often it says so: its numbers do not depend on it.
+NOT_DECIDING = {
+    "name",
+    "output_folder",
+    "num_workers",
+    "nonfinite_patience",
+    "max_unreadable",
+    "ckpt_interval_steps",
+    "keep_recent",
+    "log_interval_steps",
+    "wandb",
+}
+KEY_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """One training, to be made by a process of its own.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    recipe : str
+        YAML file.
+    overrides : mapping
+        Values for its keys.
+    device, precision : str
+    decided : mapping
+        Every setting with its value, those too that decide nothing.
+
+    Examples
+    --------
+    >>> one = TextRun("a", "x.yaml", {}, "cpu", "fp32", {"seed": 1, "output_folder": "here"})
+    >>> other = TextRun("b", "x.yaml", {}, "cpu", "fp32", {"seed": 1, "output_folder": "there"})
+    >>> one.key == other.key, len(one.key)
+    (True, 16)
+    """
+
+    name: str
+    recipe: str
+    overrides: Mapping[str, Any]
+    device: str
+    precision: str
+    decided: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Stands for all that decides the numbers."""
+        deciding = {key: value for key, value in self.decided.items() if key not in NOT_DECIDING}
+        on = [self.device.partition(":")[0], self.precision]
+        said = json.dumps([deciding, on], sort_keys=True, default=str)
+        return hashlib.sha256(said.encode()).hexdigest()[:KEY_DIGITS]
+
+
+@dataclass(frozen=True)
+class TextFound:
+    """What a training found.
+
+    Attributes
+    ----------
+    key : str
+        Of the run.
+    status : {"ok", "diverged", "fails"}
+        ``diverged``: it ended by itself, and would again; ``fails``: it may be tried again.
+    note : str
+        One line about what is not ok.
+    commit, hardware, date : str
+    parameters, train_texts : int
+    train_seconds : float
+    accuracy : mapping of str to float
+        By split, ``valid`` among them.
+    correct : mapping of str to str
+        By split: a 1 for every text that was classified as it should, else a 0.
+    texts : mapping of str to str
+        By split: a sum over the texts and their labels; equal for equal splits.
+    strangers : mapping
+        How well texts of no class are told apart.
+
+    Examples
+    --------
+    >>> TextFound("k", "diverged", "60 steps in a row were skipped").accuracy
+    {}
+    """
+
+    key: str
+    status: Literal["ok", "diverged", "fails"]
+    note: str = ""
+    commit: str = ""
+    hardware: str = ""
+    date: str = ""
+    parameters: int = 0
+    train_texts: int = 0
+    train_seconds: float = 0.0
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    correct: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    strangers: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TextFound":
+        """Read plain values back; those of another time may have more."""
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+
+
+class RunStore:
+    """The file of all runs that are over, a line of JSON each: what is in it is not done again.
+
+    Parameters
+    ----------
+    path : Path
+        Made with the first run. A last line that a power cut left without its end is forgotten.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a line is none of ours.
+
+    Examples
+    --------
+    >>> store = RunStore(getfixture("tmp_path") / "runs.jsonl")
+    >>> run = TextRun("a", "x.yaml", {}, "cpu", "fp32", {"seed": 1})
+    >>> store.add(run, TextFound(run.key, "ok", train_seconds=2.0))
+    >>> RunStore(store.path).found[run.key].train_seconds
+    2.0
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, TextFound] = {}
+        try:
+            said = path.read_text(encoding="utf-8") if path.exists() else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"'{path}' cannot be read ({error}): give another --output") from error
+        whole = said[: said.rfind("\n") + 1]
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                one = TextFound.from_dict(json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise InputError(
+                    f"'{path}', line {number} is no run of bench text: take it out, or give another --output"
+                ) from error
+            self.found[one.key] = one
+        self._torn = len(whole) < len(said)
+
+    def add(self, run: TextRun, found: TextFound) -> None:
+        """Append a run; one that failed by chance is not kept."""
+        if found.status == "fails":
+            return
+        line = json.dumps({"run": run.name, "decided": dict(run.decided), **asdict(found)}, default=str)
+        with self.path.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if self._torn:
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+                self._torn = False
+            file.write(line.encode() + b"\n")
+        self.found[run.key] = found

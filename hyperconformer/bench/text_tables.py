@@ -1,0 +1,378 @@
+"""The tables of ``bench text``, a function for each part."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hyperconformer.bench.text_plan import Planned
+from hyperconformer.bench.text_runs import TextFound
+from hyperconformer.bench.text_scores import Interval, SystemScore, score_systems
+from hyperconformer.bench.text_tuning import SPACE, expected_best
+from hyperconformer.data.text_tasks import TASKS
+
+SECTION = "## Text classification"
+Found = Mapping[str, TextFound]
+
+
+class Table(NamedTuple):
+    """Rows under a heading.
+
+    Attributes
+    ----------
+    heading : str
+    header : list of str
+    rows : list of list of str
+    notes : list of str
+        What stands below.
+
+    Examples
+    --------
+    >>> print(Table("Tasks", ["system", "%"], [["identity", "50.0"]], ["so it is"]).text())
+    Tasks
+    system    %
+    identity  50.0
+    so it is
+    """
+
+    heading: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+    def text(self) -> str:
+        """Aligned for a person."""
+        columns = list(zip(self.header, *self.rows, strict=True))
+        padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+        lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+        return "\n".join([self.heading, *lines, *self.notes])
+
+    def dicts(self) -> list[dict[str, str]]:
+        """Rows for JSON."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+def percent(fraction: float | None) -> str:
+    """Write a fraction as percent.
+
+    Parameters
+    ----------
+    fraction : float or None
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> percent(0.98765), percent(None)
+    ('98.77', '-')
+    """
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _range(interval: Interval | None, sign: str = "") -> list[str]:
+    if interval is None:
+        return ["-", "-"]
+    value, low, high = (f"{100 * number:{sign}.2f}" for number in interval)
+    return [value, f"{low} to {high}"]
+
+
+def ended_well(planned: Sequence[Planned], found: Found) -> dict[str, list[TextFound]]:
+    """Sort runs that ended well by their system.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+        By the run's key.
+
+    Returns
+    -------
+    dict of str to list of TextFound
+
+    Examples
+    --------
+    >>> ended_well([], {})
+    {}
+    """
+    runs: dict[str, list[TextFound]] = {}
+    for one in planned:
+        if found[one.run.key].status == "ok":
+            runs.setdefault(one.system, []).append(found[one.run.key])
+    return runs
+
+
+def by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
+    """Sort runs by the row they belong to.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+
+    Returns
+    -------
+    dict of str to list of Planned
+
+    Examples
+    --------
+    >>> by_row([])
+    {}
+    """
+    rows: dict[str, list[Planned]] = {}
+    for one in planned:
+        rows.setdefault(one.row, []).append(one)
+    return rows
+
+
+def what_failed(planned: Sequence[Planned], found: Found) -> list[str]:
+    """Say which runs did not end well, and why.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> what_failed([], {})
+    []
+    """
+    wrong = {one.run.key: one.run.name for one in planned if found[one.run.key].status != "ok"}
+    return [f"{name}: {found[key].status}: {found[key].note}" for key, name in wrong.items()]
+
+
+def _of_system(planned: Sequence[Planned], system: str) -> tuple[list[Planned], Planned]:
+    own = [one for one in planned if one.system == system]
+    return own, own[0]
+
+
+def _score_cells(score: SystemScore | None) -> list[str]:
+    if score is None:
+        return ["-"] * 5
+    return [*_range(score.mean), percent(score.spread), *_range(score.against, "+")]
+
+
+def _scored(
+    planned: Sequence[Planned], found: Found, against: str
+) -> list[tuple[str, str, SystemScore | None]]:
+    """(split, system, score) of every test of runs that belong together."""
+    runs = ended_well(planned, found)
+    tests = [split for split in next(iter(runs.values()))[0].accuracy if split != "valid"] if runs else []
+    systems = list(dict.fromkeys(one.system for one in planned))
+    scores = {split: score_systems(runs, split, against) for split in tests}
+    return [(split, system, scores[split].get(system)) for split in tests for system in systems]
+
+
+def accuracy_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
+    """Lay out accuracy of every system at equal parameters.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+        By the run's key.
+    against : str
+        The reference system.
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> accuracy_table([], {}, "hypermixing").header[:3]
+    ['corpus', 'test', 'system']
+    """
+    header = [
+        "corpus",
+        "test",
+        "system",
+        "d_ffn",
+        "weights",
+        "seeds",
+        "accuracy %",
+        "95 % interval",
+        "spread",
+    ]
+    header += [f"- {against}", "95 % interval of that", "strangers' AUROC %", "minutes"]
+    runs, rows = ended_well(planned, found), []
+    for split, system, score in _scored(planned, found, against):
+        own, first = _of_system(planned, system)
+        ended = runs.get(system, [])
+        aurocs = [row["auroc"] / 100 for one in ended for row in one.strangers.values()]
+        rows.append(
+            [
+                str(first.run.decided["corpus"]),
+                split,
+                system,
+                str(first.run.decided["d_ffn"]),
+                f"{ended[0].parameters:,}" if ended else "-",
+                f"{len(ended)} of {len(own)}",
+                *_score_cells(score),
+                percent(float(np.mean(aurocs)) if aurocs else None),
+                f"{np.mean([one.train_seconds for one in ended]) / 60:.1f}" if ended else "-",
+            ]
+        )
+    return Table("### Accuracy at equal parameters", header, rows, what_failed(planned, found))
+
+
+def data_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
+    """Lay out accuracy against the share of the training texts.
+
+    Parameters
+    ----------
+    planned, found, against
+        As of :func:`accuracy_table`.
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> data_table([], {}, "hypermixing").header[:3]
+    ['corpus', 'share %', 'texts']
+    """
+    header = [
+        "corpus",
+        "share %",
+        "texts",
+        "test",
+        "system",
+        "seeds",
+        "accuracy %",
+        "95 % interval",
+        "spread",
+    ]
+    header += [f"- {against}", "95 % interval of that"]
+    rows = []
+    for share, some in by_row(planned).items():
+        runs = ended_well(some, found)
+        for split, system, score in _scored(some, found, against):
+            own, first = _of_system(some, system)
+            ended = runs.get(system, [])
+            texts = str(ended[0].train_texts) if ended else "-"
+            seeds = f"{len(ended)} of {len(own)}"
+            corpus = str(first.run.decided["corpus"])
+            rows.append([corpus, share, texts, split, system, seeds, *_score_cells(score)])
+    return Table("### Accuracy against the training data", header, rows, what_failed(planned, found))
+
+
+def trial_scores(planned: Sequence[Planned], found: Found) -> dict[str, list[float]]:
+    """Validation accuracy of every trial, by system; one that diverged has none right.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+
+    Returns
+    -------
+    dict of str to list of float
+
+    Examples
+    --------
+    >>> trial_scores([], {})
+    {}
+    """
+    scores: dict[str, list[float]] = {}
+    for one in planned:
+        if found[one.run.key].status != "fails":
+            scores.setdefault(one.system, []).append(found[one.run.key].accuracy.get("valid", 0.0))
+    return scores
+
+
+def shown_trials(most: int) -> list[int]:
+    """Choose the numbers of trials that a table shows: powers of two, and all.
+
+    Parameters
+    ----------
+    most : int
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> shown_trials(20), shown_trials(1)
+    ([1, 2, 4, 8, 16, 20], [1])
+    """
+    powers = [2**n for n in range(most.bit_length()) if 2**n < most]
+    return [*powers, most]
+
+
+def tuning_table(planned: Sequence[Planned], found: Found) -> Table:
+    """Lay out the best validation accuracy to be expected of so many random trials.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> tuning_table([], {}).rows
+    []
+    """
+    trials = max((one.number + 1 for one in planned), default=1)
+    header = ["corpus", "system", "trials", "diverged", *(f"best of {n} %" for n in shown_trials(trials))]
+    rows, scores = [], trial_scores(planned, found)
+    for system in dict.fromkeys(one.system for one in planned):
+        own, first = _of_system(planned, system)
+        diverged = sum(found[one.run.key].status == "diverged" for one in own)
+        ended = scores.get(system, [])
+        best = {step.trials: step.mean for step in expected_best(ended)}
+        cells = [percent(best.get(n)) for n in shown_trials(trials)]
+        winner = max(own, key=lambda one: found[one.run.key].accuracy.get("valid", 0.0))
+        chosen = ", ".join(f"{key} {winner.run.decided[key]}" for key in (*SPACE, "d_ffn"))
+        corpus = str(first.run.decided["corpus"])
+        rows.append([corpus, system, str(len(ended)), str(diverged), *cells, chosen])
+    return Table("### Tuning", [*header, "the best trial"], rows, what_failed(planned, found))
+
+
+def tasks_table(planned: Sequence[Planned], found: Found) -> Table:
+    """Lay out accuracy on made tasks, at the lengths of training and beyond.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    found : mapping of str to TextFound
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> tasks_table([], {}).header
+    ['task', 'chance %', 'system', 'weights', 'seeds']
+    """
+    rows: list[list[str]] = []
+    tests: list[str] = []
+    for task, some in by_row(planned).items():
+        runs = ended_well(some, found)
+        for system in dict.fromkeys(one.system for one in some):
+            own, _ = _of_system(some, system)
+            ended = runs.get(system, [])
+            tests = [split for split in ended[0].accuracy if split != "valid"] if ended else tests
+            weights = f"{ended[0].parameters:,}" if ended else "-"
+            cells = [_mean_and_least([one.accuracy[split] for one in ended]) for split in tests]
+            start = [task, percent(TASKS[task].chance), system, weights, f"{len(ended)} of {len(own)}"]
+            rows.append([*start, *cells])
+    header = ["task", "chance %", "system", "weights", "seeds", *(f"{test} % (least)" for test in tests)]
+    rows = [[*row, *["-"] * (len(header) - len(row))] for row in rows]
+    return Table("### Made tasks", header, rows, what_failed(planned, found))
+
+
+def _mean_and_least(accuracies: Sequence[float]) -> str:
+    return f"{percent(float(np.mean(accuracies)))} ({percent(min(accuracies))})" if accuracies else "-"

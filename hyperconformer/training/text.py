@@ -1,0 +1,201 @@
+"""Training a text classifier: from a recipe to a folder that tells classes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hyperconformer.class_scores import (
+    class_metrics,
+    judge,
+    stranger_metrics,
+    stranger_report,
+    write_predictions,
+)
+from hyperconformer.data.labelled import LabelledText
+from hyperconformer.data.text_batches import EncodedTexts, TextLoader
+from hyperconformer.data.token_batches import TokenSampler
+from hyperconformer.errors import InputError
+from hyperconformer.inference.classifier_bundle import LoadedClassifier, save_classifier
+from hyperconformer.models.classifier import Classifier
+from hyperconformer.provenance import environment
+from hyperconformer.training import distributed
+from hyperconformer.training.experiment import open_folder, record_settings
+from hyperconformer.training.setup import check_hardware, seed_everything, share_of
+from hyperconformer.training.task import Task
+from hyperconformer.training.text_brain import ClassificationBrain, Verdict
+from hyperconformer.training.text_data import ClassificationData, prepare_classification
+from hyperconformer.training.text_report import closing_table, model_card
+from hyperconformer.training.text_settings import ClassificationSettings
+
+Metrics = dict[str, Any]
+
+
+class ClassificationTask(Task[ClassificationSettings, Classifier, ClassificationData, ClassificationBrain]):
+    """Train by cross-entropy on labelled texts, validate and test by accuracy.
+
+    Examples
+    --------
+    >>> ClassificationTask.settings_type.__name__
+    'ClassificationSettings'
+    """
+
+    settings_type = ClassificationSettings
+
+    def make_model(self) -> Classifier:
+        """Build the classifier."""
+        if "record" in self.run_options:
+            raise InputError(
+                "--record keeps word error rates: a classifier's accuracies are in metrics.json, and "
+                "`hyperconformer bench text --record` compares mixers"
+            )
+        try:
+            return Classifier(self.settings.model)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def prepare(self) -> ClassificationData:
+        """Read and encode the texts."""
+        open_folder(self.settings)
+        data = prepare_classification(self.settings, debug=self.debug)
+        record_settings(self.settings)
+        return data
+
+    def make_brain(self, model: Classifier, data: ClassificationData) -> ClassificationBrain:
+        """Bring the classifier to its device."""
+        brain = ClassificationBrain(model, self.settings, self.run_options)
+        brain.data_key = data.train.key
+        if self.run_options.get("compile", False):
+            model.compile(dynamic=True)
+        return brain
+
+    def train_loader(self, data: ClassificationData) -> TextLoader:
+        """Batches in a new order every epoch."""
+        return self._loader(data.train, shuffle=True)
+
+    def valid_loader(self, data: ClassificationData) -> TextLoader:
+        """The validation texts from long to short."""
+        return self._loader(data.valid, shuffle=False)
+
+    def _loader(self, texts: EncodedTexts, *, shuffle: bool) -> TextLoader:
+        settings = self.settings
+        sampler = TokenSampler(
+            texts.lengths,
+            max_batch_tokens=settings.max_batch_tokens,
+            seed=settings.seed,
+            shuffle=shuffle,
+            share=share_of(settings),
+        )
+        return TextLoader(texts, sampler, num_workers=min(settings.num_workers, os.cpu_count() or 1))
+
+    def finish(self, brain: ClassificationBrain, data: ClassificationData) -> Metrics:
+        """Judge the validation texts, every test and the texts of no class; write reports and the folder."""
+        verdicts = {name: self._verdicts(brain, encoded) for name, (_, encoded) in data.judged.items()}
+        strange = {name: self._verdicts(brain, encoded) for name, encoded in data.strangers.items()}
+        if not distributed.is_main():
+            return {}
+        results = {
+            name: {**self._report(name, texts, verdicts[name], data.labels), "cut": encoded.cut}
+            for name, (texts, encoded) in data.judged.items()
+        }
+        # The first test is of the classes that the strangers are not of.
+        known = verdicts[next(iter(data.tests), "valid")]
+        strangers = {
+            name: stranger_metrics(
+                stranger_report(_sureness(known), _sureness(found), valid=_sureness(verdicts["valid"]))
+            )
+            for name, found in strange.items()
+        }
+        metrics = self._metrics(brain, data) | {"texts": results, "strangers": strangers}
+        save_classifier(
+            self.settings.folder / "model",
+            LoadedClassifier(brain.model, data.tokenizer, data.labels, self.settings.max_text_tokens),
+            metrics=metrics,
+            card=model_card(metrics),
+        )
+        print(closing_table(metrics))
+        return metrics
+
+    def _verdicts(self, brain: ClassificationBrain, texts: EncodedTexts) -> list[Verdict]:
+        brain.evaluate(self._loader(texts, shuffle=False))
+        return brain.verdicts
+
+    def _report(
+        self, name: str, texts: Sequence[LabelledText], verdicts: Sequence[Verdict], labels: Sequence[str]
+    ) -> dict[str, float]:
+        """Judge a split; write its report, and its predictions for programs."""
+        folder = self.settings.folder
+        report = judge(name, [one.label for one in verdicts], [one.predicted for one in verdicts], labels)
+        (folder / f"accuracy_{name}.txt").write_text("\n".join([*report.lines(), ""]), encoding="utf-8")
+        rows = [
+            {
+                "text": texts[one.number].text,
+                "second": texts[one.number].second,
+                "label": labels[one.label],
+                "predicted": labels[one.predicted],
+                "probability": one.probability,
+            }
+            for one in verdicts
+        ]
+        write_predictions(folder / f"predictions_{name}.tsv", rows)
+        return class_metrics(report)
+
+    def _metrics(self, brain: ClassificationBrain, data: ClassificationData) -> Metrics:
+        settings = self.settings
+        return {
+            "name": settings.name,
+            "seed": settings.seed,
+            **environment(),
+            "mixer": settings.model.mixer,
+            "parameters": sum(parameter.numel() for parameter in brain.model.parameters()),
+            "tokens": data.tokenizer.size,
+            "output_neurons": settings.model.output_neurons,
+            "classes": len(data.labels),
+            "corpus": settings.corpus,
+            "train_texts": len(data.train),
+            "train_share": settings.train_share,
+            "epochs": settings.number_of_epochs,
+            "train_seconds": brain.progress.total_seconds,
+        }
+
+
+def _sureness(verdicts: Sequence[Verdict]) -> list[float]:
+    return [verdict.probability for verdict in verdicts]
+
+
+def train_classifier(settings: ClassificationSettings, run_options: Mapping[str, Any]) -> Metrics:
+    """Follow one recipe in this process: the story of ``train.py``, for programs that train many.
+
+    Parameters
+    ----------
+    settings : ClassificationSettings
+    run_options : mapping
+        As of ``train.py``'s command line, for instance ``{"device": "cpu", "noprogressbar": True}``.
+
+    Returns
+    -------
+    dict
+        What ``metrics.json`` holds.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> from hyperconformer.training.text_settings import classification_settings
+    >>> settings = classification_settings("hparams/text.yaml", {"d_model": 30})
+    >>> train_classifier(settings, {"device": "cpu"})
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: d_model 30 must be a multiple of num_heads 4
+    """
+    run_options = check_hardware(run_options)
+    seed_everything(settings.seed)
+    task = ClassificationTask(settings, run_options, "")
+    model = task.make_model()
+    data = task.prepare()
+    brain = task.make_brain(model, data)
+    brain.resume()
+    brain.fit(range(1, settings.number_of_epochs + 1), task.train_loader(data), task.valid_loader(data))
+    brain.load_best(settings.average_checkpoints)
+    return task.finish(brain, data)
