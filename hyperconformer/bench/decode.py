@@ -27,6 +27,7 @@ from hyperconformer.inference.language_model_bundle import load_language_model
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import LanguageModelConfig
 from hyperconformer.models.language_model import LanguageModel, fit_width
+from hyperconformer.nn.layout import lay_for_search
 
 WARM_UP_STEPS = 2
 # Nats between two implementations of one network, or one network in two ways, in float32.
@@ -116,6 +117,9 @@ def load(case: Case) -> Subject:
         _set_biases(subject, decoding.steps)
         if decoding.ctc == "peaked":
             _set_peaks(subject, decoding.steps - 1)
+    for part in (subject.model.decoder, subject.language_model):
+        if part is not None:
+            lay_for_search(part)
     return subject
 
 

@@ -9,6 +9,7 @@ from hyperconformer.errors import InputError
 from hyperconformer.inference.language_model_bundle import load_partner
 from hyperconformer.models.asr import ASR
 from hyperconformer.ngram.files import load_ngram
+from hyperconformer.nn.layout import lay_for_search
 from hyperconformer.text import Tokenizer
 
 
@@ -20,12 +21,12 @@ def open_models(
     ngram: str | None = None,
     hotwords: str | None = None,
 ) -> Models:
-    """Open what is named.
+    """Open what is named, and lay the decoder's weights and the language model's as a search reads them.
 
     Parameters
     ----------
     model : ASR
-        The recogniser; the language model goes to its device.
+        The recogniser, which learns no more; the language model goes to its device.
     tokenizer : Tokenizer
         The recogniser's.
     lm : str or None
@@ -56,11 +57,13 @@ def open_models(
     given: dict[str, Any] = {}
     if lm is not None:
         try:
-            given["language_model"] = load_partner(Path(lm), tokenizer, model.ctc_head.weight.device)
+            partner = load_partner(Path(lm), tokenizer, model.ctc_head.weight.device)
+            given["language_model"] = lay_for_search(partner)
         except InputError as error:
             raise InputError(f"--lm: {error}") from error
     if ngram is not None:
         given["ngram"] = load_ngram(Path(ngram))
     if hotwords is not None:
         given["hotwords"] = tuple(read_hotwords(Path(hotwords), tokenizer))
+    lay_for_search(model.decoder)
     return Models(model, tokenizer=tokenizer, **given)
