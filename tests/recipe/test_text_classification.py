@@ -47,4 +47,3 @@ def test_the_made_tasks_are_solved(task: str, tmp_path: Path) -> None:
 def test_intents_are_told_apart_and_what_is_none_is_known(tmp_path: Path, shared_data: Path) -> None:
     metrics = trained("clinc150", tmp_path / "out", data_folder=shared_data / "text" / "clinc150")
     assert metrics["texts"]["test"]["accuracy"] >= 91 and metrics["strangers"]["test"]["auroc"] >= 90
-    assert metrics["train_seconds"] < 240
