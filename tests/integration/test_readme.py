@@ -1,5 +1,6 @@
 """The README commands run: all but installation and `make test`, training cut short by --debug."""
 
+import json
 import os
 import re
 import shutil
@@ -95,6 +96,16 @@ def leave_speechbrain_run(folder: Path) -> None:
     export_folder(bundle, folder)
 
 
+def leave_intents(folder: Path) -> Path:
+    """Write a folder in the form of CLINC150, with as many intents."""
+    texts = [[f"request number {n}, {how}", f"intent_{n}"] for how in ("please", "now") for n in range(150)]
+    strange = [["nothing of the kind", "oos"]]
+    splits = {name: texts for name in ("train", "val", "test")}
+    folder.mkdir()
+    (folder / "data_full.json").write_text(json.dumps({**splits, "oos_test": strange}), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def on_hub(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Variables with which the hub is a local server."""
@@ -116,14 +127,15 @@ class Place:
     digits: Path
     mini: Path
     recordings: Path
+    intents: Path
     hub: dict[str, str]
 
     def run(self, command: str, **variables: str) -> str:
         """Run a command, with real folders for the README's."""
-        for name in ("librispeech", "digits"):
-            spelt = "/path/to/LibriSpeech" if name == "librispeech" else f"/path/to/{name}"
-            command = command.replace(spelt, str(getattr(self, name)))
-        return run(command.replace("/path/to/recordings", str(self.recordings)), self.checkout, **variables)
+        spelt = {"LibriSpeech": self.librispeech, "digits": self.digits, "recordings": self.recordings}
+        for name, folder in {**spelt, "clinc150": self.intents}.items():
+            command = command.replace(f"/path/to/{name}", str(folder))
+        return run(command, self.checkout, **variables)
 
 
 def demo(command: str, place: Place) -> None:
@@ -143,6 +155,20 @@ def train_language_model(command: str, place: Place) -> None:
     assert "perplexity of " in place.run(f"{command} {small}")
     made = place.checkout / "results" / "small_lm"
     shutil.copytree(made / "7775_debug", made / "7775", dirs_exist_ok=True)
+
+
+def train_texts(command: str, place: Place) -> None:
+    assert "accuracy of " in place.run(
+        f"{command.replace('python', sys.executable, 1)} --debug --noprogressbar"
+    )
+    if "text.yaml" in command:
+        made = place.checkout / "results" / "text"
+        shutil.copytree(made / "7775_debug", made / "7775", dirs_exist_ok=True)
+
+
+def classify(command: str, place: Place) -> None:
+    cells = place.run(command).strip().split("\t")
+    assert len(cells) == 4 and cells[0] in "0123" and float(cells[1]) >= float(cells[3])
 
 
 def train_recipe(command: str, place: Place) -> None:
@@ -243,6 +269,8 @@ def plain(command: str, place: Place) -> None:
 COMMANDS: dict[str, Callable[[str, Place], None]] = {
     "make demo": demo,
     "python train.py recipes/LibriSpeech/LM": train_language_model,
+    "python train.py hparams/text.yaml": train_texts,
+    "python train.py recipes/TextClassification": train_texts,
     "python train.py": train_recipe,
     "torchrun": torchrun,
     "echo ": plain,
@@ -250,6 +278,7 @@ COMMANDS: dict[str, Callable[[str, Place], None]] = {
     "hyperconformer ngram": ngram,
     "hyperconformer import-speechbrain": import_speechbrain,
     "hyperconformer export": plain,
+    "hyperconformer classify": classify,
     "hyperconformer check": check,
     "hyperconformer push": push,
     "hyperconformer evaluate hf://": evaluate_from_hub,
@@ -266,7 +295,7 @@ COMMANDS: dict[str, Callable[[str, Place], None]] = {
 INSTALLATION = ("make test", "pip install")
 
 
-def test_every_command_runs(checkout: Path, tiny_librispeech, on_hub: dict[str, str]) -> None:
+def test_every_command_runs(checkout: Path, tiny_librispeech, on_hub: dict[str, str], tmp_path: Path) -> None:
     librispeech = tiny_librispeech(
         splits={"train-clean-100": 4, "train-clean-360": 2, "train-other-500": 2, "dev-clean": 2}
         | {"test-clean": 2, "test-other": 2}
@@ -278,7 +307,8 @@ def test_every_command_runs(checkout: Path, tiny_librispeech, on_hub: dict[str, 
         transcript.unlink()
     digits = tiny_librispeech(splits={"train-digits": 12, "test-digits": 2})
     mini = tiny_librispeech(splits={"train-clean-5": 4, "dev-clean-2": 2})
-    place = Place(checkout, librispeech, digits, mini, recordings, on_hub)
+    intents = leave_intents(tmp_path / "intents")
+    place = Place(checkout, librispeech, digits, mini, recordings, intents, on_hub)
     ran = set()
     for command in commands():
         if command.startswith(INSTALLATION):

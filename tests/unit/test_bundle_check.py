@@ -71,7 +71,8 @@ def test_check_says_why_not(bundle: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["check", str(bundle)]) == 2
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1
-    assert "its format is 'whisper', here hyperconformer-2 or hyperconformer-lm-1 is read" in err
+    legal = "hyperconformer-2 or hyperconformer-lm-1 or hyperconformer-text-1"
+    assert f"its format is 'whisper', here {legal} is read" in err
 
 
 def test_a_bundle_from_before_there_were_sums_opens(bundle: Path) -> None:

@@ -186,6 +186,7 @@ def test_a_recipe_is_named_like_its_file_and_states_its_size(path: Path) -> None
 def test_a_recipe_of_texts_is_named_like_its_file_and_its_corpus(path: Path) -> None:
     settings = classification_settings(str(path), {})
     assert settings.name == path.stem and settings.corpus == ("match" if path.stem == "text" else path.stem)
+    assert settings.output_folder == f"results/{settings.name}/{settings.seed}"
     assert settings.corpus not in TASKS or settings.model.num_classes == TASKS[settings.corpus].classes
 
 

@@ -10,7 +10,7 @@ from hyperconformer.training.command import CommandLine
 from hyperconformer.training.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "hparams").glob("*.yaml"))
+RECIPES = sorted(path for path in (ROOT / "hparams").glob("*.yaml") if path.stem != "text")
 MINI = str(ROOT / "hparams" / "mini.yaml")
 
 
