@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperconformer.data.hugging_face import import_datasets, open_data
-from hyperconformer.data.labelled import LabelledCorpus, LabelledText, hold_out
+from hyperconformer.data.labelled import LabelledCorpus, LabelledText, check_characters, hold_out
 from hyperconformer.data.tables import json_lines
 from hyperconformer.errors import InputError, one_line
 
@@ -131,6 +131,8 @@ def _texts(rows: Iterator[Row], one: GlueSet, where: str) -> list[LabelledText]:
         label = _label(number, one.labels, f"{where}, row {count}")
         words = [" ".join(str(part or "").split()) for part in (text, second)][: len(one.columns)]
         if label and all(words):
+            for part in words:
+                check_characters(part, f"{where}, row {count}")
             texts.append(LabelledText(words[0], label, words[1] if len(words) == 2 else ""))
     if len(texts) < count:
         logger.info("Left out %d of %d texts of %s: no label, or no words", count - len(texts), count, where)

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hyperconformer.errors import InputError
+
 
 @dataclass(frozen=True)
 class LabelledText:
@@ -59,6 +61,34 @@ class LabelledCorpus:
     def texts(self) -> int:
         """2 where the texts come in pairs, else 1."""
         return 2 if any(one.second for one in self.train) else 1
+
+
+def check_characters(text: str, where: str) -> None:
+    r"""Refuse a text with half a character, which JSON can say and no file of UTF-8 can hold.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        Named in the error.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+
+    Examples
+    --------
+    >>> check_characters("caf\ud800", "line 7")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: line 7: '\ud800' is half a character, and no UTF-8: correct it
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise InputError(f"{where}: {half!r} is half a character, and no UTF-8: correct it") from error
 
 
 def hold_out(texts: Sequence[LabelledText], share: float) -> tuple[list[LabelledText], list[LabelledText]]:

@@ -130,10 +130,9 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise InputError(f"{str(path)!r}, line {number}: no JSON object, one a line is expected")
                 yield f"{str(path)!r}, line {number}", row
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{str(path)!r}, line {number}: not JSON ({one_line(error, 100)}): correct it"
-        ) from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        said = "nested too deeply" if isinstance(error, RecursionError) else one_line(error, 100)
+        raise InputError(f"{str(path)!r}, line {number}: not JSON ({said}): correct it") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({one_line(error, 100)}): copy it again") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hyperconformer.data.augment import keyed_rng
 from hyperconformer.data.glue import GLUE, read_glue
-from hyperconformer.data.labelled import LabelledCorpus, LabelledText, hold_out
+from hyperconformer.data.labelled import LabelledCorpus, LabelledText, check_characters, hold_out
 from hyperconformer.data.text_files import Columns, name_of, read_texts
 from hyperconformer.data.text_tasks import TASKS, make_corpus
 from hyperconformer.errors import InputError, one_line
@@ -73,7 +73,7 @@ def _clinc150(source: TextSource) -> LabelledCorpus:
             f"clinc150: {str(path)!r} cannot be read ({error.strerror}): point --data_folder at the folder "
             f"with {CLINC150} of github.com/clinc/oos-eval"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"clinc150: {str(path)!r} is broken ({one_line(error, 100)}): copy it again"
         ) from error
@@ -90,6 +90,8 @@ def _rows(splits: Any, name: str, path: Path) -> list[LabelledText]:
             raise InputError(
                 f"clinc150: {str(path)!r}, {name} {number}: no pair of a text and its intent: copy it again"
             )
+        for part in row:
+            check_characters(part, f"clinc150: {str(path)!r}, {name} {number}")
     return [LabelledText(" ".join(text.split()), intent) for text, intent in rows]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.data.labelled import LabelledText
+from hyperconformer.data.labelled import LabelledText, check_characters
 from hyperconformer.data.tables import csv_rows, json_lines
 from hyperconformer.errors import InputError
 
@@ -130,4 +130,5 @@ def _words(row: Mapping[str, Any], column: str, key: str, where: str) -> str:
     words = " ".join(value.split())
     if not words:
         raise InputError(f"{where}: column {column!r} holds no words: fill it in, or take the line out")
+    check_characters(words, f"{where}: column {column!r}")
     return words

@@ -1,11 +1,12 @@
 """``hyperconformer classify``: its arguments, and what it prints."""
 
 import argparse
+import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, TextIO, cast
 
 from hyperconformer.errors import InputError
 from hyperconformer.inference.command import MODEL_HELP
@@ -14,8 +15,8 @@ from hyperconformer.inference.search_flags import positive
 if TYPE_CHECKING:
     from hyperconformer.inference.text_classifier import Classification, Given
 
-TOGETHER = 1024
-"""Texts that are classified at once."""
+READ_AT_ONCE = 2**16
+"""Bytes of standard input, the texts of which are classified together."""
 STANDARD_INPUT = "-"
 
 
@@ -56,6 +57,9 @@ def add_classify_arguments(parser: argparse.ArgumentParser) -> None:
 def run_classify(arguments: argparse.Namespace) -> int:
     """Print the class of every text, in their order: a line of label and probability, or of JSON.
 
+    What stands in standard input has its answers as soon as it is there. A line of it without words has an
+    empty line for its answer, and no JSON.
+
     Parameters
     ----------
     arguments : argparse.Namespace
@@ -64,7 +68,7 @@ def run_classify(arguments: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0.
+        0, or 1 if a line had no words.
 
     Raises
     ------
@@ -88,59 +92,96 @@ def run_classify(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     classifier = TextClassifier.load(resolve_model(arguments.model), arguments.device)
-    texts = given_texts(arguments.texts, sys.stdin)
-    while some := list(islice(texts, TOGETHER)):
-        for text, found in zip(some, classifier.classify(some), strict=True):
-            print(
-                json_line(text, found, arguments.top) if arguments.jsonl else plain_line(found, arguments.top)
-            )
-    return 0
+    blank = 0
+    for some in given_texts(arguments.texts, sys.stdin, classifier.as_given):
+        answers = iter(classifier.classify([text for text in some if text is not None]))
+        for text in some:
+            if text is None:
+                blank += 1
+            if not arguments.jsonl:
+                print("" if text is None else plain_line(next(answers), arguments.top))
+            elif text is not None:
+                print(json_line(text, next(answers), arguments.top))
+        sys.stdout.flush()
+    return 1 if blank else 0
 
 
-def given_texts(arguments: Sequence[str], lines: Iterable[str]) -> "Iterator[Given]":
-    r"""Yield the texts that were asked for.
+def given_texts(
+    arguments: Sequence[str], stream: TextIO, check: "Callable[[Given, str], object]"
+) -> "Iterator[list[Given | None]]":
+    r"""Yield the texts that were asked for, as many at a time as there are.
 
     Parameters
     ----------
     arguments : sequence of str
         Texts, and ``-`` for all lines of standard input.
-    lines : iterable of str
-        These.
+    stream : text file
+        This, of which the bytes are read: its own decoding would let pass what is no UTF-8. It is waited for
+        only where all that it gave so far has been yielded.
+    check : callable
+        Of a text, and what an error calls it; may raise InputError.
 
     Yields
     ------
-    str or (str, str)
-        A pair where there is a tab.
+    list of str, (str, str) or None
+        A pair where there is a tab; None for a line without words, of which a warning tells.
 
     Raises
     ------
     InputError
-        If a line holds no words, more than one tab, or no UTF-8.
+        If a text has more than one tab, is no UTF-8, or is refused, and all before it have been yielded.
 
     Examples
     --------
-    >>> list(given_texts(["yes", "-"], ["no\n", "a man sleeps\tsomeone is awake\n"]))
-    ['yes', 'no', ('a man sleeps', 'someone is awake')]
+    >>> stream = io.TextIOWrapper(io.BytesIO(b"no\na man sleeps\tsomeone is awake\n"))
+    >>> list(given_texts(["yes", "-"], stream, lambda text, where: None))
+    [['yes'], ['no', ('a man sleeps', 'someone is awake')]]
     """
-    for argument in arguments:
-        if argument != STANDARD_INPUT:
-            yield _parted(argument, f"text {argument[:60]!r}")
+    for some in _asked(arguments, stream):
+        fit: list[Given | None] = []
+        for where, text in some:
+            try:
+                fit.append(_parted(text, where, check))
+            except InputError:
+                yield fit
+                raise
+        yield fit
+
+
+def _asked(arguments: Sequence[str], stream: TextIO) -> "Iterator[list[tuple[str, str | bytes]]]":
+    """Texts with their names: arguments, and the lines that one reading of the stream completes."""
+    for is_stream, some in groupby(arguments, key=STANDARD_INPUT.__eq__):
+        if not is_stream:
+            yield [(f"text {text[:60]!r}", text) for text in some]
             continue
-        number = 0
-        try:
-            for number, line in enumerate(lines, start=1):
-                yield _parted(line.rstrip("\r\n"), f"line {number} of standard input")
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input is not UTF-8 behind line {number}: convert it first") from error
+        reader = cast(io.BufferedReader, stream.buffer)
+        count, rest, said = 0, b"", b"-"
+        while said:
+            # Not ``read``, which would wait until there is so much.
+            said = reader.read1(READ_AT_ONCE)
+            *lines, rest = (rest + said).split(b"\n")
+            if not said and rest:
+                lines, rest = [rest], b""
+            if lines:
+                yield [(f"line {count + n} of standard input", line) for n, line in enumerate(lines, start=1)]
+            count += len(lines)
 
 
-def _parted(text: str, where: str) -> "Given":
-    parts = text.split("\t")
+def _parted(text: str | bytes, where: str, check: "Callable[[Given, str], object]") -> "Given | None":
+    try:
+        # An argument that is no UTF-8 holds halves of characters, which cannot be encoded.
+        words = (text if isinstance(text, bytes) else text.encode()).decode().rstrip("\r")
+    except UnicodeError as error:
+        raise InputError(f"{where} is not UTF-8: convert it first") from error
+    parts = words.split("\t")
+    if isinstance(text, bytes) and not all(part.split() for part in parts):
+        print(f"warning: {where} has no words: skipped", file=sys.stderr)
+        return None
     if len(parts) > 2:
         raise InputError(f"{where} has {len(parts) - 1} tabs: one, between the texts of a pair, is the most")
-    if not all(part.split() for part in parts):
-        raise InputError(f"{where} has no words: leave it out")
-    return (parts[0], parts[1]) if len(parts) == 2 else text
+    given = (parts[0], parts[1]) if len(parts) == 2 else words
+    check(given, where)
+    return given
 
 
 def plain_line(found: "Classification", top: int) -> str:

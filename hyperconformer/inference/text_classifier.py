@@ -1,13 +1,14 @@
 """Texts to classes: what opens a text classifier's folder, and asks it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from hyperconformer.data.labelled import LabelledText
+from hyperconformer.data.labelled import LabelledText, check_characters
 from hyperconformer.data.text_batches import EncodedTexts, LabelledBatch, encode_texts
 from hyperconformer.data.token_batches import TokenSampler
 from hyperconformer.device import check_device
@@ -173,10 +174,12 @@ class TextClassifier:
         Raises
         ------
         InputError
-            If a text has no words, a pair is given for a single text or the other way round, or a text is
-            longer than the model's mixer can take.
+            If a text has no words, a pair is given for a single text or the other way round, something is
+            neither, or a text is longer than the model's mixer can take.
         """
-        given = [self._given(number, text) for number, text in enumerate(texts, start=1)]
+        if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+            raise InputError(f"texts must be a list of them, got {texts!r:.60}: put one into a list")
+        given = [self.as_given(text, f"text {number}") for number, text in enumerate(texts, start=1)]
         encoded = encode_texts(given, self.tokenizer, (_NO_LABEL,), longest=self.max_text_tokens)
         check_room(self.model.config, encoded)
         found: dict[int, Classification] = {}
@@ -191,16 +194,38 @@ class TextClassifier:
                 found[number] = Classification(*ranking[0], ranking)
         return [found[number] for number in range(len(given))]
 
-    def _given(self, number: int, text: Given) -> LabelledText:
-        first, second = (text, "") if isinstance(text, str) else text
-        pairs = self.model.config.texts == 2
-        if pairs is isinstance(text, str):
-            wanted = "pairs of texts" if pairs else "single texts"
-            got = "one text" if pairs else "a pair"
-            raise InputError(f"text {number} is {got}: this classifier was trained on {wanted}")
-        if not first.split() or (pairs and not second.split()):
-            raise InputError(f"text {number} has no words: leave it out")
-        return LabelledText(first, _NO_LABEL, second)
+    def as_given(self, text: Any, where: str) -> LabelledText:
+        """Make sure that something is a text, or a pair, of the kind that the classifier was trained on.
+
+        Parameters
+        ----------
+        text : object
+        where : str
+            What an error calls it.
+
+        Returns
+        -------
+        LabelledText
+            Without a label.
+
+        Raises
+        ------
+        InputError
+            If it is something else, has no words, or has half a character.
+        """
+        is_pair = isinstance(text, tuple | list) and len(text) == 2
+        parts = text if is_pair else [text]
+        if not all(isinstance(part, str) for part in parts):
+            raise InputError(f"{where} is {text!r:.60}: give a text, or a pair of two")
+        if len(parts) != self.model.config.texts:
+            got = "a pair" if is_pair else "one text"
+            wanted = "single texts" if is_pair else "pairs of texts"
+            raise InputError(f"{where} is {got}: this classifier was trained on {wanted}")
+        for part in parts:
+            if not part.split():
+                raise InputError(f"{where} has no words: leave it out")
+            check_characters(part, where)
+        return LabelledText(parts[0], _NO_LABEL, *parts[1:])
 
     @staticmethod
     def _batches(encoded: EncodedTexts) -> Iterator[LabelledBatch]:

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,6 +178,31 @@ def test_check_says_what_it_is(single: Path, capsys: pytest.CaptureFixture[str])
     assert said[-1] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("abc", "texts must be a list of them, got 'abc'"),
+        (5, "texts must be a list of them, got 5"),
+        (["abc", ("a",)], r"text 2 is \('a',\): give a text, or a pair"),
+        ([("a", "b", "c")], "text 1 is .*: give a text, or a pair"),
+        ([None], "text 1 is None: give a text, or a pair"),
+        ([("a", 5)], "text 1 is .*: give a text, or a pair"),
+        (["a", "b\ud800"], "text 2: '.ud800' is half a character"),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_text_is_named(texts: object, message: str, single: Path, paired: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        TextClassifier.load(single).classify(texts)  # type: ignore[arg-type]  # by the test
+    with pytest.raises(InputError, match="half a char|give a text|is one text|a list of"):
+        TextClassifier.load(paired).classify(texts)  # type: ignore[arg-type]  # by the test
+
+
+def typed(lines: bytes) -> io.TextIOWrapper:
+    """Standard input as a terminal or a pipe gives it: what is no UTF-8 comes through."""
+    return io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8", errors="surrogateescape")
+
+
 class TestCommand:
     """``hyperconformer classify``."""
 
@@ -191,7 +219,7 @@ class TestCommand:
 
     def test_it_reads_standard_input_and_writes_json(self, paired: Path, capsys, monkeypatch) -> None:
         given = [("is it late", "how warm is it"), ("play some music", "is it late")]
-        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{a}\t{b}\n" for a, b in given)))
+        monkeypatch.setattr("sys.stdin", typed("".join(f"{a}\t{b}\n" for a, b in given).encode()))
         rows = [json.loads(line) for line in self.run(capsys, "--model", paired, "--jsonl", "--top", 2)]
         found = TextClassifier.load(paired).classify(given)
         assert [(row["text"], row["second"]) for row in rows] == given
@@ -199,22 +227,52 @@ class TestCommand:
         assert all(len(row["ranking"]) == 2 for row in rows)
 
     @pytest.mark.parametrize(
-        ("line", "message"),
+        ("lines", "message"),
         [
-            ("is it late\n \n", "line 2 of standard input has no words"),
-            ("a\tb\tc\n", "line 1 of standard input has 2 tabs"),
-            ("a\tb\n", "text 1 is a pair"),
+            (b"is it late\na\tb\tc\nis it late\n", "line 2 of standard input has 2 tabs"),
+            (b"is it late\na\tb\n", "line 2 of standard input is a pair"),
+            (b"is it late\n\xff\xfe\n", "line 2 of standard input is not UTF-8: convert it first"),
         ],
     )
     def test_a_line_that_cannot_be_is_named(
-        self, line: str, message: str, single, capsys, monkeypatch
+        self, lines: bytes, message: str, single, capsys, monkeypatch
     ) -> None:
-        monkeypatch.setattr("sys.stdin", io.StringIO(line))
+        monkeypatch.setattr("sys.stdin", typed(lines))
         assert main(["classify", "-", "--model", str(single)]) == 2
-        assert message in capsys.readouterr().err
+        said = capsys.readouterr()
+        assert message in said.err and len(said.out.splitlines()) == 1, "what stands before it is answered"
 
-    def test_standard_input_that_is_not_utf_8_is_named(self, single: Path, capsys, monkeypatch) -> None:
-        wrong = io.TextIOWrapper(io.BytesIO(b"is it late\n\xff\xfe\n"), encoding="utf-8")
-        monkeypatch.setattr("sys.stdin", wrong)
-        assert main(["classify", "--model", str(single)]) == 2
-        assert "standard input is not UTF-8" in capsys.readouterr().err
+    def test_arguments_are_named_as_well(self, single: Path, capsys) -> None:
+        for text, message in (("\udcff\udcfe", "not UTF-8"), ("", "has no words"), ("a\tb", "is a pair")):
+            assert main(["classify", text, "--model", str(single)]) == 2
+            assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize("jsonl", [False, True])
+    def test_a_line_without_words_has_no_answer_but_a_warning(
+        self, jsonl: bool, single: Path, capsys, monkeypatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", typed(b"is it late\r\n \nplay some music"))
+        assert main(["classify", "--model", str(single), *(["--jsonl"] if jsonl else [])]) == 1
+        said = capsys.readouterr()
+        assert said.err == "warning: line 2 of standard input has no words: skipped\n"
+        lines = said.out.split("\n")
+        assert len(lines) == 4 - jsonl and not lines[-1] and (jsonl or not lines[1])
+
+    @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+    def test_a_pipe_is_answered_at_once_in_every_locale(self, locale: str, single: Path) -> None:
+        command = [sys.executable, "-m", "hyperconformer.cli", "classify", "--model", str(single)]
+        environment = os.environ | {"LC_ALL": locale, "OMP_NUM_THREADS": "1"}
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(command, env=environment, **pipes) as process:
+            assert process.stdin and process.stdout and process.stderr
+            process.stdin.write(b"is it late\n")
+            process.stdin.flush()
+            # The pipe stays open meanwhile.
+            assert process.stdout.readline().split(b"\t")[0].decode() in LABELS
+            process.stdin.write(b"abc\n\xff\n")
+            process.stdin.close()
+            assert len(process.stdout.read().splitlines()) == 1
+            assert process.stderr.read() == (
+                b"error: line 3 of standard input is not UTF-8: convert it first\n"
+            )
+        assert process.returncode == 2

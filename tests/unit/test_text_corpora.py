@@ -68,6 +68,12 @@ BROKEN = [
     ("a.csv", 'text,label\n"one,a\n', r"a.csv' cannot be read \(unexpected end of data\)"),
     ("a.jsonl", '{"text": "one", "label": "a"}\n{"text": "two"\n', r"a.jsonl', line 2: not JSON"),
     ("a.jsonl", '["one", "a"]\n', r"a.jsonl', line 1: no JSON object"),
+    ("a.jsonl", 100_000 * "[", r"a.jsonl', line 1: not JSON \(nested too deeply\)"),
+    (
+        "a.jsonl",
+        '{"text": "one\\ud800", "label": "a"}\n',
+        r"a.jsonl', line 1: column 'text': '.ud800' is half a character, and no UTF-8: correct it",
+    ),
     (
         "a.jsonl",
         '{"text": "one", "label": 0.5}\n',
@@ -193,8 +199,10 @@ def test_clinc150(shared_data: Path) -> None:
         ("[]", "has no list 'train': copy it again"),
         ('{"train": [["a", "b"]]}', "has no list 'val'"),
         ('{"train": [["a", "b"], ["a"]]}', "train 2: no pair of a text and its intent"),
+        ('{"train": [["a", "b\\ud800"]]}', "train 1: '.ud800' is half a character"),
+        (100_000 * "[", "data_full.json' is broken .*: copy it again"),
     ],
-    ids=["missing", "torn", "a list", "no val", "a row"],
+    ids=["missing", "torn", "a list", "no val", "a row", "half", "deep"],
 )
 def test_faulty_clinc150_is_named(tmp_path: Path, content: str | None, complaint: str) -> None:
     if content is not None:
