@@ -1,6 +1,7 @@
 """Texts with a label, alone or in pairs: what a classifier learns from."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,18 +95,20 @@ def check_characters(text: str, where: str) -> None:
 def hold_out(texts: Sequence[LabelledText], share: float) -> tuple[list[LabelledText], list[LabelledText]]:
     """Part texts into those to learn from and those to validate by.
 
-    The words themselves decide, those of the first text of a pair, so that none is on both sides. The texts
-    of a class that would be held out altogether are learnt from.
+    No text is on both sides, in either place of a pair: pairs that share one, or hang together by others
+    that do, are held out together, as the words of the first in the alphabet decide. They are learnt from
+    where they are more than all that is to be held out, or have a class that no others have.
 
     Parameters
     ----------
     texts : sequence of LabelledText
     share : float
-        About so much is held out.
+        About so much is held out, or less where many pairs hang together.
 
     Returns
     -------
     train, valid : list of LabelledText
+        The latter may be empty, where there are few texts.
 
     Examples
     --------
@@ -113,11 +116,30 @@ def hold_out(texts: Sequence[LabelledText], share: float) -> tuple[list[Labelled
     >>> len(train), len(valid)
     (883, 117)
     """
-    held = [_place(one.text) < share for one in texts]
-    learnt = {one.label for one, out in zip(texts, held, strict=True) if not out}
-    held = [out and one.label in learnt for one, out in zip(texts, held, strict=True)]
-    train = [one for one, out in zip(texts, held, strict=True) if not out]
-    return train, [one for one, out in zip(texts, held, strict=True) if out]
+    roots = _roots(texts)
+    most = max(1.0, share * len(texts))
+    held = {root for root, rows in Counter(roots).items() if _place(root) < share and rows <= most}
+    learnt = {one.label for one, root in zip(texts, roots, strict=True) if root not in held}
+    held -= {root for one, root in zip(texts, roots, strict=True) if one.label not in learnt}
+    train = [one for one, root in zip(texts, roots, strict=True) if root not in held]
+    return train, [one for one, root in zip(texts, roots, strict=True) if root in held]
+
+
+def _roots(texts: Sequence[LabelledText]) -> list[str]:
+    """Of each text, or pair, the first in the alphabet of all texts that hang together with it."""
+    before: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        while (above := before.setdefault(text, text)) != text:
+            # Halved at every look, the way up stays short.
+            before[text] = text = before[above]
+        return text
+
+    for one in texts:
+        if one.second:
+            first, last = sorted((root(one.text), root(one.second)))
+            before[last] = first
+    return [root(one.text) for one in texts]
 
 
 def _place(text: str) -> float:

@@ -19,6 +19,12 @@ CLINC150 = "data_full.json"
 HELD_OUT = 0.1
 """Of the training files, where no others are given to validate by."""
 
+HOLDING_OUT = {
+    "files": "give --dev_texts",
+    **{name: "give the whole split" for name, one in GLUE.items() if not one.valid},
+}
+"""Corpora of which a part is held out to validate by, and what to do where that part is empty."""
+
 
 @dataclass(frozen=True)
 class TextSource:
@@ -78,7 +84,7 @@ def _clinc150(source: TextSource) -> LabelledCorpus:
             f"clinc150: {str(path)!r} is broken ({one_line(error, 100)}): copy it again"
         ) from error
     train, valid, test, strange = (_rows(splits, name, path) for name in ("train", "val", "test", "oos_test"))
-    return LabelledCorpus(train, valid, {"test": test}, {"test": strange})
+    return LabelledCorpus(train, valid, {"test": test}, {"test": strange} if strange else {})
 
 
 def _rows(splits: Any, name: str, path: Path) -> list[LabelledText]:
@@ -122,10 +128,6 @@ def _files(source: TextSource) -> LabelledCorpus:
     if source.dev_texts:
         return LabelledCorpus(train, texts(source.dev_texts), tests)
     train, valid = hold_out(train, HELD_OUT)
-    if not valid:
-        raise InputError(
-            f"train_texts are too short to hold out a part of them ({len(train)} texts): give --dev_texts"
-        )
     return LabelledCorpus(train, valid, tests)
 
 
@@ -188,6 +190,11 @@ def _check(corpus: LabelledCorpus, name: str) -> None:
     if len(labels) < 2:
         raise InputError(
             f"corpus {name}: all {len(corpus.train)} training texts are of one class: two are needed"
+        )
+    if not corpus.valid and name in HOLDING_OUT:
+        raise InputError(
+            f"corpus {name}: no part of these {len(corpus.train)} training texts can be held out, which are "
+            f"too few, or hang together: {HOLDING_OUT[name]}"
         )
     for split, texts in {"valid": corpus.valid, **corpus.tests}.items():
         if not texts:

@@ -3,15 +3,19 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hyperconformer.data.labelled import LabelledCorpus, LabelledText, hold_out
 from hyperconformer.data.text_corpora import CORPORA, TextSource, read_corpus, take_share
 from hyperconformer.errors import InputError
 
+FEW = settings(max_examples=50, deadline=None)
 ROWS = [(f"text number {n}", ("even", "odd")[n % 2]) for n in range(200)]
 TSV = "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS)
 CSV = "label,text\n" + "".join(f'{label},"{text}"\n' for text, label in ROWS)
@@ -83,8 +87,8 @@ BROKEN = [
     ("a.tsv", "text\tlabel\n", r"a.tsv' holds no texts: give another file"),
     (
         "a.tsv",
-        "text\tlabel\none\ta\ntwo\ta\n",
-        r"train_texts are too short to hold out a part of them \(2 texts\)",
+        "text\tlabel\none\ta\ntwo\tb\n",
+        r"files: no part of these 2 training texts can be held out, which are too few",
     ),
     ("a.txt", "one\n", r"a.txt' are of no known kind: the name must end with .tsv, .csv, .jsonl"),
     ("a.tsv.gz", "one\n", r"a.tsv.gz' cannot be read \(Not a gzipped file"),
@@ -148,12 +152,63 @@ def test_made_tasks_follow_size_and_seed() -> None:
     assert len(one.train) == 50 and one == same and one.train != other.train
 
 
+def words(texts: Sequence[LabelledText]) -> set[str]:
+    return {part for one in texts for part in (one.text, one.second) if part}
+
+
+@FEW
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200), st.sampled_from("abc")), max_size=150),
+    st.booleans(),
+    st.sampled_from([0.02, 0.1, 0.4]),
+)
+def test_no_text_of_a_pair_is_on_both_sides(
+    rows: list[tuple[int, int, str]], swapped: bool, share: float
+) -> None:
+    pairs = [LabelledText(f"question {a}", label, f"question {b}") for a, b, label in rows]
+    pairs += [LabelledText(one.second, one.label, one.text) for one in pairs if swapped]
+    train, valid = hold_out(pairs, share)
+    assert not words(train) & words(valid)
+    assert {one.label for one in valid} <= {one.label for one in train}
+    assert Counter([*train, *valid]) == Counter(pairs)
+    assert {*hold_out(pairs[::-1], share)[1]} == {*valid}, "the order of the texts decides nothing"
+
+
+def test_pairs_that_hang_together_are_held_out_together_or_learnt_from() -> None:
+    swapped = [(f"question {n} one", f"question {n} two") for n in range(1000)]
+    pairs = [LabelledText(*pair) for a, b in swapped for pair in ((a, "ab"[len(b) % 2], b), (b, "a", a))]
+    assert 60 < len(hold_out(pairs, 0.05)[1]) < 150
+    chain = [LabelledText(f"link {n:03}", "a", f"link {n + 1:03}") for n in range(400)]
+    for start in range(50):
+        train, _ = hold_out([*pairs, *chain[start:]], 0.05)
+        assert set(chain[start:]) <= set(train), "more than is to be held out"
+
+
+def test_what_cannot_be_held_out_from_is_said(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        lines = [{"sentence": f"film {n}", "label": n % 2} for n in range(6)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(
+        InputError, match="sst2: no part of these 6 training texts can be held out.*: give the whole split"
+    ):
+        read_corpus(TextSource("sst2", str(tmp_path)))
+
+
+def test_no_strangers_are_no_split(tmp_path: Path) -> None:
+    rows = [["how late is it", "time"], ["play a song", "music"]]
+    splits = {"train": rows, "val": rows, "test": rows, "oos_test": []}
+    (tmp_path / "data_full.json").write_text(json.dumps(splits))
+    assert read_corpus(TextSource("clinc150", str(tmp_path))).strangers == {}
+
+
 def test_held_out_texts_are_on_one_side_only() -> None:
     pairs = [LabelledText(f"premise {n // 3}", "abc"[n % 3], f"hypothesis {n}") for n in range(3000)]
     train, valid = hold_out(pairs, 0.1)
-    assert not {one.text for one in train} & {one.text for one in valid}
+    assert not words(train) & words(valid)
     assert sorted([*train, *valid], key=pairs.index) == pairs and 210 < len(valid) < 390
-    assert all(one in train for one in hold_out(pairs[::2], 0.1)[0])
+    single = [LabelledText(one.second, one.label) for one in pairs]
+    train, _ = hold_out(single, 0.1)
+    assert set(hold_out(single[::2], 0.1)[0]) <= set(train), "more texts move none to the other side"
     rare = LabelledText(valid[0].text, "rare")
     assert rare in hold_out([*pairs, rare], 0.1)[0]
 
