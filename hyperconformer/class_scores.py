@@ -153,6 +153,7 @@ def judge(split: str, true: Sequence[int], predicted: Sequence[int], labels: Seq
 
     The interval says how far the accuracy would move with other texts: texts are drawn with replacement 2000
     times, and it runs from the 2.5th to the 97.5th percentile of what these draws give. The seed is fixed.
+    Where all texts are right, or all wrong, every draw is the same, and it is Clopper and Pearson's.
 
     Parameters
     ----------
@@ -175,6 +176,7 @@ def judge(split: str, true: Sequence[int], predicted: Sequence[int], labels: Seq
     References
     ----------
     Efron, Bootstrap methods: another look at the jackknife, 1979.
+    Clopper and Pearson, The use of confidence or fiducial limits, 1934.
 
     Examples
     --------
@@ -191,6 +193,10 @@ def judge(split: str, true: Sequence[int], predicted: Sequence[int], labels: Seq
     rng = np.random.default_rng(_SEED)
     drawn = rng.binomial(texts, np.trace(confusion) / texts, size=RESAMPLES) / texts
     low, high = np.percentile(drawn, [2.5, 97.5])
+    if not 0 < np.trace(confusion) < texts:
+        # So few would all be right, or all wrong, by a chance of 2.5 % only.
+        limit = 0.025 ** (1 / texts)
+        low, high = (limit, 1.0) if np.trace(confusion) else (0.0, 1 - limit)
     return ClassReport(split, tuple(labels), confusion, float(low), float(high))
 
 

@@ -11,7 +11,7 @@ from hyperconformer.types import Utterance
 
 
 def model(folder: Path) -> Iterator[Finding]:
-    """Open a model and let it hear a second of noise.
+    """Open a model, with every check, and let a recogniser hear a second of noise.
 
     Parameters
     ----------
@@ -27,25 +27,33 @@ def model(folder: Path) -> Iterator[Finding]:
     >>> [finding.said for finding in model(Path("no/such/model"))]
     ["model 'no/such/model' is not a folder: give the 'model' folder that training wrote"]
     """
+    from hyperconformer.inference.bundle_check import FORMAT, KINDS
+    from hyperconformer.inference.bundle_summary import summarise
+
+    try:
+        found = summarise(folder)
+        hears = found.kind == KINDS[FORMAT]
+        if hears:
+            _hear(folder)
+    except InputError as error:
+        yield fault("model", str(error))
+        return
+    does = "opens and hears" if hears else f"is {found.kind}, and opens"
+    yield ok("model", f"'{folder}' {does}: {found.parameters:,} parameters, {found.tokens} tokens")
+
+
+def _hear(folder: Path) -> None:
     import numpy as np
     import soundfile
 
     from hyperconformer.constants import SAMPLE_RATE
     from hyperconformer.inference.transcriber import Transcriber
 
-    try:
-        transcriber = Transcriber.load(folder)
-        with tempfile.TemporaryDirectory() as scratch:
-            noise = 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
-            soundfile.write(f"{scratch}/noise.wav", noise, SAMPLE_RATE)
-            transcriber.transcribe(f"{scratch}/noise.wav")
-    except InputError as error:
-        yield fault("model", str(error))
-        return
-    weights = sum(parameter.numel() for parameter in transcriber.model.parameters())
-    yield ok(
-        "model", f"'{folder}' opens and hears: {weights:,} parameters, {transcriber.tokenizer.size} tokens"
-    )
+    transcriber = Transcriber.load(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        noise = 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+        soundfile.write(f"{scratch}/noise.wav", noise, SAMPLE_RATE)
+        transcriber.transcribe(f"{scratch}/noise.wav")
 
 
 def data(folder: Path) -> Iterator[Finding]:

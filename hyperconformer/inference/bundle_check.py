@@ -28,7 +28,13 @@ KINDS = {
 }
 
 SUMS = "sha256"
-KEYS = ("format", "sample_rate_hz", "labels", "max_text_tokens", "model", SUMS)
+_ALL = ("format", "model", SUMS)
+KEYS = {
+    FORMAT: (*_ALL, "sample_rate_hz"),
+    LANGUAGE_MODEL_FORMAT: _ALL,
+    CLASSIFIER_FORMAT: (*_ALL, "labels", "max_text_tokens"),
+}
+"""What a bundle's config may say, by its format."""
 SUMMED = (WEIGHTS, TOKENIZER)
 """Files whose damage nobody would see: a config is read by people, and its numbers are checked."""
 
@@ -53,7 +59,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is no JSON, has a key that no bundle has, or says what no bundle here can be.
+        If it is no JSON, has a key that is not of its format, or says what no bundle here can be.
 
     Examples
     --------
@@ -63,15 +69,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     ...     read_config(Path(folder))
     Traceback (most recent call last):
         ...
-    hyperconformer.errors.InputError: model '...': config.json cannot be used (no bundle has a key 'colour')
+    hyperconformer.errors.InputError: model '...': config.json cannot be used (a recogniser has ...
     """
     try:
         config = read_json(folder / CONFIG)
         if not isinstance(config, dict) or not isinstance(config.get("format"), str):
             raise ValueError("it names no format: it is not that of a bundle")
+        # Of another format whoever opens it says that it is not read here.
         for key in config:
-            if key not in KEYS:
-                raise ValueError(f"no bundle has a key {key!r:.40}")
+            if key not in KEYS.get(config["format"], config):
+                raise ValueError(f"{KINDS[config['format']]} has no key {key!r:.40}")
         rate = config.get("sample_rate_hz", SAMPLE_RATE)
         if rate != SAMPLE_RATE:
             raise ValueError(f"sample_rate_hz is {rate!r:.40}, here {SAMPLE_RATE} is heard")

@@ -44,7 +44,7 @@ class Known(NamedTuple):
 
 
 FILES = {
-    CONFIG: Known(2**16, needed=True),
+    CONFIG: Known(2**18, needed=True),
     WEIGHTS: Known(2**34, needed=True),
     TOKENIZER: Known(2**26, needed=True),
     METRICS: Known(2**20),

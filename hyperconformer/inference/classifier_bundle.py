@@ -17,8 +17,8 @@ from hyperconformer.models.classifier import Classifier
 from hyperconformer.models.config import ClassifierConfig
 from hyperconformer.text import Tokenizer
 
-MOST_LABEL_BYTES = 2**15
-"""Of all labels as JSON: a config has room for twice that."""
+MOST_LABEL_BYTES = 2**17
+"""Of all labels as JSON, so that a config has room for twice that: 32 for each of the most classes."""
 MOST_TEXT_TOKENS = 2**20
 
 
@@ -86,7 +86,9 @@ def check_labels(labels: Any, num_classes: int) -> tuple[str, ...]:
         raise ValueError(f"the label {label!r:.40} stands there twice")
     size = len(json.dumps(list(labels)))
     if size > MOST_LABEL_BYTES:
-        raise ValueError(f"the labels take {size:,} bytes as JSON, more than {MOST_LABEL_BYTES:,}")
+        raise ValueError(
+            f"the labels take {size:,} bytes as JSON, more than {MOST_LABEL_BYTES:,}: shorten them"
+        )
     return tuple(labels)
 
 

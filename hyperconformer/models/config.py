@@ -11,7 +11,7 @@ from hyperconformer.nn.dropout import MAX_DROPOUT
 
 LIMITS = {
     "output_neurons": (4, 2**20),
-    "num_classes": (2, 2**20),
+    "num_classes": (2, 2**12),
     "texts": (1, 2),
     "n_mels": (4, 2**10),
     "n_fft": (2, 2**14),
@@ -194,7 +194,7 @@ class ClassifierConfig:
     output_neurons : int
         Tokens including unknown, begin and end.
     num_classes : int
-        Classes.
+        Classes, 4096 at most: their labels stand in a model folder's config.
     texts : int
         What is classified: one text, or two as a pair.
     pair : {"joined", "cross"}
@@ -213,7 +213,7 @@ class ClassifierConfig:
     Raises
     ------
     ValueError
-        If a size is out of range, or ``cross`` is asked of another mixer.
+        If a size is out of range, or ``cross`` is asked of another mixer, or of single texts.
 
     Examples
     --------
@@ -239,6 +239,10 @@ class ClassifierConfig:
         """Refuse sizes that cannot be; the mixer's options are completed."""
         object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
         _check_sizes(self)
+        if self.pair == "cross" and self.texts != 2:
+            raise ValueError(
+                "pair cross lets each of two texts hear the other: texts must be 2, or pair joined"
+            )
         if self.pair == "cross" and self.mixer != "hypermixing":
             raise ValueError(
                 f"pair cross is HyperMixing's query and key form: mixer {self.mixer!r} needs pair joined"

@@ -27,7 +27,8 @@ def tiny(system: str, form: str) -> Classifier:
     options = {"tied": True} if tied else POSITIONS.get(mixer, {})
     config = ClassifierConfig(
         output_neurons=VOCABULARY, num_classes=3, d_model=8, nhead=2, d_ffn=12, num_layers=1, mixer=mixer,
-        mixer_options=options, texts=1 if form == "single" else 2, pair="cross" if form == "cross" else "joined",
+        mixer_options=options, texts=1 if form == "single" else 2,
+        pair="joined" if form == "single" else form,
     )  # fmt: skip
     torch.manual_seed(0)
     return randomise(Classifier(config)).double().eval()

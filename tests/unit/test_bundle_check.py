@@ -166,7 +166,7 @@ def test_foreign_metrics_have_no_headline(metrics: object) -> None:
 
 def test_json_is_read_with_limits(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    for content, message in ((b"[" * 10_000, "nested too deeply"), (b" " * 2**17, "more than 65,536 bytes")):
+    for content, message in ((b"[" * 10_000, "nested too deeply"), (b" " * 2**19, "more than 262,144 bytes")):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             read_json(path)

@@ -60,6 +60,13 @@ def test_the_interval_is_that_of_texts_drawn_with_replacement() -> None:
     assert (report.low, report.high) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=0.004)
 
 
+@pytest.mark.parametrize(("texts", "width"), [(1, 0.975), (10, 0.3085), (1000, 0.003682)])
+def test_the_interval_has_a_width_where_all_texts_are_right_or_wrong(texts: int, width: float) -> None:
+    right, wrong = (judge("test", [0] * texts, [taken] * texts, LABELS) for taken in (0, 1))
+    assert (right.low, right.high) == pytest.approx((1 - width, 1), abs=1e-4)
+    assert (wrong.low, wrong.high) == pytest.approx((0, width), abs=1e-4)
+
+
 def test_the_report_names_what_was_taken_for_what() -> None:
     report = judge("test", [0, 0, 0, 1, 1, 2], [1, 1, 0, 1, 0, 2], LABELS)
     lines = list(report.lines())

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from hyperconformer.cli import main
+from hyperconformer.doctor import inputs
 from hyperconformer.errors import InputError
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.classifier_bundle import (
@@ -23,7 +24,7 @@ from hyperconformer.inference.classifier_bundle import (
 from hyperconformer.inference.language_model_bundle import load_language_model
 from hyperconformer.inference.text_classifier import TextClassifier
 from hyperconformer.models.classifier import Classifier, Texts
-from hyperconformer.models.config import ClassifierConfig
+from hyperconformer.models.config import LIMITS, ClassifierConfig
 from hyperconformer.text import train_tokenizer
 from tests.helpers import randomise
 
@@ -120,11 +121,12 @@ def test_a_mixer_with_a_weight_for_every_position_says_what_is_too_long(tmp_path
         ({"labels": ["a", "b", 3]}, "labels must be a list of texts"),
         ({"labels": "abc"}, "labels must be a list of texts"),
         ({"labels": None}, "labels must be a list of texts"),
-        ({"labels": ["a", "b", 40_000 * "c"]}, "bytes as JSON, more than"),
+        ({"labels": ["a", "b", 140_000 * "c"]}, "bytes as JSON, more than"),
         ({"max_text_tokens": 0}, "max_text_tokens must lie between 1 and"),
         ({"max_text_tokens": True}, "max_text_tokens must be a whole number"),
         ({"max_text_tokens": "9"}, "max_text_tokens must be a whole number"),
-        ({"colour": "blue"}, "no bundle has a key 'colour'"),
+        ({"colour": "blue"}, "a text classifier has no key 'colour'"),
+        ({"sample_rate_hz": 16_000}, "a text classifier has no key 'sample_rate_hz'"),
         ({"format": "hyperconformer-9"}, "hyperconformer-9"),
     ],
 )
@@ -143,6 +145,7 @@ def test_a_config_that_cannot_be_is_refused_in_one_line(change: dict, message: s
         ({"nhead": 3}, "multiple of num_heads 3"),
         ({"num_classes": 4}, "there are 3 labels for 4 classes"),
         ({"pair": "apart"}, "pair must be one of joined, cross"),
+        ({"pair": "cross"}, "pair cross lets each of two texts hear the other: texts must be 2"),
         ({"d_ffn": 2**40}, "d_ffn must lie between"),
         ({"n_mels": 80}, "a model has no setting 'n_mels'"),
     ],
@@ -165,9 +168,15 @@ def test_other_models_are_not_taken_for_it(single: Path, tiny_bundle: Path) -> N
         load_language_model(single)
 
 
-def test_labels_beyond_the_room_of_a_config_are_refused_before_it_is_written() -> None:
-    with pytest.raises(ValueError, match="bytes as JSON"):
-        check_labels([f"a label of some length, number {n}" for n in range(1000)], 1000)
+def test_as_many_classes_as_a_model_may_have_find_room_for_labels(tmp_path: Path) -> None:
+    most = LIMITS["num_classes"][1]
+    labels = tuple(f"an ordinary label {n:05}" for n in range(most))
+    config = ClassifierConfig(output_neurons=40, num_classes=most, d_model=8, nhead=2, d_ffn=16, num_layers=1)
+    tokenizer = train_tokenizer(WORDS, tmp_path / "t.model", output_neurons=40)
+    loaded = LoadedClassifier(Classifier(config), tokenizer, labels, 20)
+    assert load_classifier(save_classifier(tmp_path / "m", loaded, metrics={}, card="#")).labels == labels
+    with pytest.raises(ValueError, match="bytes as JSON, more than .*: shorten them"):
+        check_labels([f"{label}, {label}" for label in labels], most)
 
 
 def test_check_says_what_it_is(single: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,6 +185,11 @@ def test_check_says_what_it_is(single: Path, capsys: pytest.CaptureFixture[str])
     assert said[0] == f"model '{single}': a text classifier, hypermixing"
     assert "(40 output neurons), 3 classes, " in said[1] and said[2] == "test: accuracy 91.25"
     assert said[-1] == "ok"
+
+
+def test_doctor_tries_it(single: Path) -> None:
+    [finding] = inputs.model(single)
+    assert finding.level == "ok" and f"'{single}' is a text classifier, and opens: " in finding.said
 
 
 @pytest.mark.parametrize(
