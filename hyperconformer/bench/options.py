@@ -176,7 +176,6 @@ _TRANSCRIBING: tuple[Option, ...] = (
 
 # What text says otherwise.
 _NOT_OF_TEXT = (
-    "--precision",
     "--modes",
     "--mixers",
     "--against",
@@ -207,7 +206,7 @@ _TEXT: tuple[Option, ...] = (
     ),
     (
         "--mixers",
-        {"nargs": "+", "help": "default: all but relative; hypermixing:tied, hypermixing:cross too"},
+        {"nargs": "+", "help": "default: all but relative and hypermixing:cross (pairs)"},
     ),
     ("--against", {"metavar": "NAME", "help": "system that ratios and differences refer to: hypermixing"}),
     ("--seeds", {"nargs": "+", "default": ["1", "2", "3"], "help": "of the trainings, one or more"}),

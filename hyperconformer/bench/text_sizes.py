@@ -16,6 +16,16 @@ REFERENCE = "hypermixing"
 TOLERANCE = 0.01
 
 
+class Unequal(InputError):
+    """A mixer cannot be as large as the reference: it is left out, and the report says why.
+
+    Examples
+    --------
+    >>> str(Unequal("gmlp is too large"))
+    'gmlp is too large'
+    """
+
+
 @dataclass(frozen=True)
 class TextSystem:
     """A mixer with its options.
@@ -95,13 +105,21 @@ def count_weights(config: ClassifierConfig) -> int:
     -------
     int
 
+    Raises
+    ------
+    InputError
+        If sizes do not go together.
+
     Examples
     --------
     >>> count_weights(ClassifierConfig(output_neurons=2000, num_classes=150, mixer="identity"))
     408470
     """
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in Classifier(config).parameters())
+    try:
+        with torch.device("meta"):
+            return sum(weight.numel() for weight in Classifier(config).parameters())
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def system_config(template: ClassifierConfig, system: str, longest: int) -> ClassifierConfig:
@@ -153,7 +171,7 @@ def equal_config(template: ClassifierConfig, system: str, longest: int) -> Class
 
     Raises
     ------
-    InputError
+    Unequal
         If the mixer is too large for that, or the networks are too few to be tuned so finely.
 
     Examples
@@ -170,8 +188,8 @@ def equal_config(template: ClassifierConfig, system: str, longest: int) -> Class
     units = max(1, 1 + round((wanted - least) / (next_one - least)))
     config = replace(config, d_ffn=units)
     if abs(found := count_weights(config) / wanted - 1) > TOLERANCE:
-        raise InputError(
+        raise Unequal(
             f"{system} for {longest} tokens has {found:+.0%} weights beside {REFERENCE}, and no d_ffn makes "
-            "them equal: leave it out of --mixers, or give the recipe a larger --d_ffn"
+            "them equal: give the recipe a larger --d_ffn"
         )
     return config
