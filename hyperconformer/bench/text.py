@@ -19,7 +19,7 @@ from hyperconformer.bench.text_cost import plan_cost
 from hyperconformer.bench.text_figures import draw_accuracy, draw_data, draw_tasks, draw_tuning
 from hyperconformer.bench.text_jobs import Launcher, ending, train_all
 from hyperconformer.bench.text_plan import Ground, Planned, Planner, look_at, look_at_tasks, read_settings
-from hyperconformer.bench.text_runs import RunStore, TextFound
+from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
 from hyperconformer.bench.text_sizes import DEFAULT, REFERENCE, check_text_systems
 from hyperconformer.bench.text_tables import (
     SECTION,
@@ -36,6 +36,7 @@ from hyperconformer.training.command import CommandLine
 from hyperconformer.training.text_settings import ClassificationSettings
 
 Say = Callable[[str], object]
+Train = Callable[[str, Sequence[TextRun]], dict[str, TextFound]]
 PARTS = ("cost", "accuracy", "data", "tuning", "tasks")
 LOOKING = {"accuracy", "data", "tuning"}
 """Parts that look at the recipe's texts; cost draws its own, and tasks are made."""
@@ -124,7 +125,8 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
     parts = list(dict.fromkeys(items(arguments.parts or PARTS)))
     for part in parts:
         if part not in PARTS:
-            raise InputError(f"--parts {part}: choose from {', '.join(PARTS)}")
+            hint = "the recipe comes before all options" if part.endswith(".yaml") else ""
+            raise InputError(f"--parts {part}: {hint or 'choose from ' + ', '.join(PARTS)}")
     line = CommandLine.parse([arguments.recipe, *arguments.further])
     if line.run_options:
         raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench text")
@@ -244,6 +246,20 @@ class Report:
         (self.folder / f"{part}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
 
 
+def _train_parts(
+    bench: TextBench, planned: Mapping[str, Sequence[Planned]], report: Report, train: Train
+) -> bool:
+    """Train and tell part by part; True if a training failed, or a part had none."""
+    failed = False
+    for part, some in planned.items():
+        found = train(part, [one.run for one in some if not one.unfit])
+        failed |= not found or any(one.status == "fails" for one in found.values())
+        found |= {one.run.key: TextFound(one.run.key, "unfit", one.unfit) for one in some if one.unfit}
+        report.part(part, _tables(bench)[part](some, found), list(found.values()))
+        FIGURES[part](some, found, report.folder)
+    return failed
+
+
 def run_text(
     arguments: argparse.Namespace,
     words: Sequence[str],
@@ -295,15 +311,11 @@ def run_text(
         except CheckFailed as error:
             say(f"error: not measured: {error}")
             return 1
-    failed = False
     launch = Launcher(report.folder / HALF_DONE, machine["threads"])
+
+    def train(part: str, runs: Sequence[TextRun]) -> dict[str, TextFound]:
+        say(f"{part}: {len(runs)} trainings, {arguments.jobs} at a time")
+        return train_all(runs, store, arguments.jobs, say, launch)
+
     with ending(launch.stop):
-        for part, some in planned.items():
-            runs = [one.run for one in some if not one.unfit]
-            say(f"{part}: {len(runs)} trainings, {arguments.jobs} at a time")
-            found = train_all(runs, store, arguments.jobs, say, launch)
-            failed |= not found or any(one.status == "fails" for one in found.values())
-            found |= {one.run.key: TextFound(one.run.key, "unfit", one.unfit) for one in some if one.unfit}
-            report.part(part, _tables(bench)[part](some, found), list(found.values()))
-            FIGURES[part](some, found, report.folder)
-    return int(failed)
+        return int(_train_parts(bench, planned, report, train))

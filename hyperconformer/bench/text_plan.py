@@ -183,6 +183,8 @@ def read_settings(
         if key in overrides:
             raise InputError(f"--{key} is not for bench text: it takes --mixers, --seeds and --output")
     values = read_recipe(located(recipe), overrides)
+    if values.get("task") != "classify":
+        raise InputError(f"{recipe!r} is not a text classification recipe: see {RECIPES}/")
     return values, build_settings(ClassificationSettings, values, recipe)
 
 

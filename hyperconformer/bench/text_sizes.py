@@ -1,7 +1,9 @@
 """The classifiers that are compared: a mixer each, and feed-forward networks that make them equally large."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -115,9 +117,16 @@ def count_weights(config: ClassifierConfig) -> int:
     >>> count_weights(ClassifierConfig(output_neurons=2000, num_classes=150, mixer="identity"))
     408470
     """
+    return _count(json.dumps(config.to_dict(), sort_keys=True))
+
+
+@cache
+def _count(said: str) -> int:
+    """Count once what seeds and shares ask again and again."""
     try:
         with torch.device("meta"):
-            return sum(weight.numel() for weight in Classifier(config).parameters())
+            model = Classifier(ClassifierConfig.from_dict(json.loads(said)))
+            return sum(weight.numel() for weight in model.parameters())
     except ValueError as error:
         raise InputError(str(error)) from error
 

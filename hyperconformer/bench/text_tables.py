@@ -11,6 +11,8 @@ from hyperconformer.bench.text_scores import Interval, SystemScore, score_system
 from hyperconformer.data.text_tasks import TASKS
 
 SECTION = "## Text classification"
+# As many seeds tell something of what another seed would give.
+FEW_SEEDS = 3
 Found = Mapping[str, TextFound]
 
 
@@ -211,6 +213,18 @@ def _scored(
     return [(split, system, scores[split].get(system)) for split in tests for system in systems]
 
 
+def _notes(planned: Sequence[Planned], found: Found) -> list[str]:
+    """What failed, and what numbers are to be held against."""
+    notes = what_failed(planned, found)
+    if not planned:
+        return notes
+    classes = planned[0].run.decided["num_classes"]
+    notes.append(f"guessing among {classes} equally likely classes: {percent(1 / classes)} %")
+    if len({one.number for one in planned}) < FEW_SEEDS:
+        notes.append(f"fewer than {FEW_SEEDS} seeds: differences say little")
+    return notes
+
+
 def accuracy_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
     """Lay out accuracy of every system at equal parameters.
 
@@ -261,7 +275,7 @@ def accuracy_table(planned: Sequence[Planned], found: Found, against: str) -> Ta
                 f"{np.mean([one.train_seconds for one in ended]) / 60:.1f}" if ended else "-",
             ]
         )
-    return Table("### Accuracy at equal parameters", header, rows, what_failed(planned, found))
+    return Table("### Accuracy at equal parameters", header, rows, _notes(planned, found))
 
 
 def data_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
@@ -302,7 +316,7 @@ def data_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
             seeds = how_many(own, len(ended))
             corpus = str(own[0].run.decided["corpus"])
             rows.append([corpus, share, texts, split, system, seeds, *_score_cells(score)])
-    return Table("### Accuracy against the training data", header, rows, what_failed(planned, found))
+    return Table("### Accuracy against the training data", header, rows, _notes(planned, found))
 
 
 def tasks_table(planned: Sequence[Planned], found: Found) -> Table:

@@ -17,6 +17,9 @@ from hyperconformer.bench import child, runner, text, text_child, text_jobs
 from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
 from hyperconformer.bench.text_sizes import TOLERANCE
 from hyperconformer.cli import main
+from hyperconformer.data import text_corpora
+from hyperconformer.data.labelled import LabelledCorpus
+from hyperconformer.data.text_tasks import make_corpus
 from hyperconformer.errors import InputError
 from hyperconformer.training.progress import TooLittleMemory, TooManySkipped
 
@@ -58,6 +61,12 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         except InputError as error:
             return TextFound(run.key, "fails", str(error))
 
+    def small(task: str, *, train: int, seed: int) -> LabelledCorpus:
+        corpus = make_corpus(task, train=train, seed=seed)
+        tests = {name: texts[:20] for name, texts in corpus.tests.items()}
+        return LabelledCorpus(corpus.train, corpus.valid[:20], tests)
+
+    monkeypatch.setattr(text_corpora, "make_corpus", small)
     monkeypatch.setattr(text_jobs.Launcher, "__call__", launch)
     monkeypatch.setattr(text_jobs, "ThreadPoolExecutor", Queue)
     monkeypatch.setattr(text, "run_rounds", partial(runner.run_rounds, launch=child.examine))
@@ -137,6 +146,7 @@ def test_a_training_that_diverges_is_a_trial_that_got_nothing(
         (["--mixers=hypermixing:cross"], "compares two texts, and the recipe has one"),
         (["--mixers=identity", "--against=mlp"], "--against mlp is not measured"),
         (["--seeds=x"], "--seeds x: give numbers from 0"),
+        (["--parts", "cost", "hparams/text.yaml"], "hparams/text.yaml: the recipe comes before all options"),
         (["--seeds=1.5"], "--seeds 1.5: give whole numbers"),
         (["--d_model=30"], "d_model 30 must be a multiple of num_heads 4"),
         (["--parts=data", "--shares=0"], "--shares 0: give numbers from 0.1 to 100"),
@@ -215,7 +225,12 @@ def test_runs_of_another_machine_are_told_apart(
     assert in_this_process == ["identity, seed 1", "hypermixing, seed 1"]
     report = json.loads((tmp_path / "accuracy.json").read_text())
     assert report["hardware"][0] == f"an abacus, threads: {line['threads']}, jobs: 1"
-    assert len(report["hardware"]) == len(report["commits"]) == len(report["notes"]) == 2
+    assert len(report["hardware"]) == len(report["commits"]) == 2
+    assert report["notes"][:2] == [
+        "guessing among 4 equally likely classes: 25.00 %",
+        "fewer than 3 seeds: differences say little",
+    ]
+    assert "of 2 commits (old, " in report["notes"][2]
     assert "minutes are not comparable: an abacus" in capsys.readouterr().out
 
 
@@ -254,3 +269,8 @@ def test_a_request_to_end_reaches_the_trainings(tmp_path: Path) -> None:
     # Both have ended, the third was never begun, and nothing of them is taken for a result.
     assert len(list(tmp_path.glob("stopped.*"))) == len(list(tmp_path.glob("begun.*"))) == 2
     assert not (tmp_path / "runs.jsonl").exists() and launch(runs[2]).status == "fails"
+
+
+def test_a_recipe_of_something_else_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "text", "hparams/mini.yaml"]) == 2
+    assert "'hparams/mini.yaml' is not a text classification recipe" in capsys.readouterr().err
