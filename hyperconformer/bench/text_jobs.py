@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -160,6 +161,7 @@ def train_all(
     found = {key: store.found[key] for key in wanted if key in store.found}
     for number, (key, one) in enumerate(found.items(), start=1):
         say(f"[{number}/{len(wanted)}] {wanted[key].name}: done before: {_said(one)}")
+    began, before = time.monotonic(), len(found)
     with ThreadPoolExecutor(jobs) as pool:
         try:
             asked = {pool.submit(launch, run): run for key, run in wanted.items() if key not in found}
@@ -167,7 +169,10 @@ def train_all(
                 run, one = asked[future], replace(future.result(), jobs=jobs)
                 store.add(run, one)
                 found[run.key] = one
-                say(f"[{len(found)}/{len(wanted)}] {run.name}: {_said(one)}")
+                each = (time.monotonic() - began) / (len(found) - before)
+                left = each * (len(wanted) - len(found))
+                more = f"; about {left / 60:.0f} min left" if left else ""
+                say(f"[{len(found)}/{len(wanted)}] {run.name}: {_said(one)}{more}")
         except BaseException:
             # What runs is left to end; nothing more is begun.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -48,7 +48,7 @@ def test_all_systems_are_equally_large(system: str, longest: int) -> None:
 
 
 def test_a_mixer_with_too_many_weights_is_refused() -> None:
-    with pytest.raises(Unequal, match="gmlp for 600 tokens has .* give the recipe a larger --d_ffn"):
+    with pytest.raises(Unequal, match="gmlp for 600 tokens has .* weights: give a larger --d_ffn"):
         equal_config(MODEL, "gmlp", 600)
 
 
@@ -113,6 +113,7 @@ def test_only_what_is_missing_is_trained_and_jobs_go_side_by_side(tmp_path: Path
     store = RunStore(tmp_path / "runs.jsonl")
     found = text_jobs.train_all(runs, store, 2, said.append, launch)
     assert sorted(launched) == ["seed 1", "seed 2"] and found[run_of(2).key].note == "bad luck"
+    assert [line.endswith("; about 0 min left") for line in said] == [True, False]
     launched.clear()
     together = threading.Barrier(1)
     text_jobs.train_all(runs, RunStore(store.path), 2, said.append, launch)

@@ -274,3 +274,6 @@ def test_a_request_to_end_reaches_the_trainings(tmp_path: Path) -> None:
 def test_a_recipe_of_something_else_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "text", "hparams/mini.yaml"]) == 2
     assert "'hparams/mini.yaml' is not a text classification recipe" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["bench", "text", "--jobs=0"])
+    assert "--jobs: '0' is not a whole number of at least 1" in capsys.readouterr().err
