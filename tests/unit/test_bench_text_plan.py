@@ -102,6 +102,13 @@ def test_pairs_have_a_cost_however_short(system: str, length: int) -> None:
     assert (first_b == first.shape[1]).all() and (second_b == second.shape[1]).all()
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_passes_its_check(system: str) -> None:
+    texts = 2 if SYSTEMS[system].pair == "cross" else 1
+    (case, _), _ = plan_cost(CASE, replace(SMALL, texts=texts), [system], [32], 64)
+    check(case)
+
+
 @pytest.mark.parametrize("system", ["mlp", "gmlp"])
 @pytest.mark.parametrize("length", [1, 3, 8])
 def test_texts_shorter_than_those_of_the_check(system: str, length: int) -> None:
