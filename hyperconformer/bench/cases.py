@@ -224,20 +224,8 @@ class Case:
         )
 
     def classifier(self) -> ClassifierConfig:
-        """Describe the classifier of this case."""
-        if self.text:
-            return ClassifierConfig.from_dict(json.loads(self.text))
-        sizes = self.sizes
-        return ClassifierConfig(
-            output_neurons=sizes.output_neurons,
-            num_classes=2,
-            mixer=self.mixer,
-            d_model=sizes.d_model,
-            nhead=sizes.heads,
-            d_ffn=sizes.d_ffn,
-            num_layers=sizes.layers,
-            transformer_dropout=sizes.dropout,
-        )
+        """Describe the classifier of this case, which is one of ``text``."""
+        return ClassifierConfig.from_dict(json.loads(self.text))
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -131,6 +131,13 @@ def _mixer_of(case: Case) -> tuple[TokenMixer, int]:
     return make_mixer(case.mixer, case.sizes.d_model, case.sizes.heads), case.sizes.d_model
 
 
+def _room(case: Case) -> int:
+    """Most frames that a case's mixer takes: one for texts may be made for few."""
+    if case.kind != "text":
+        return REFERENCE_FRAMES
+    return int(case.classifier().mixer_options.get("max_frames", 2 * LONGER + 1))
+
+
 def check_mixer(case: Case) -> None:
     """Hold one of our mixers against its slow reference, outputs and gradients, in float64.
 
@@ -154,7 +161,8 @@ def check_mixer(case: Case) -> None:
         # Zero biases and unit gains could hide a mistake.
         for parameter in mixer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    x, weights = torch.randn(2, 1, REFERENCE_FRAMES, d_model, dtype=torch.float64)
+    frames = min(REFERENCE_FRAMES, _room(case))
+    x, weights = torch.randn(2, 1, frames, d_model, dtype=torch.float64)
     ours = outputs_and_gradients(mixer, mixer, x, weights)
     truth = outputs_and_gradients(mixer, lambda x: reference(mixer, x[0]).unsqueeze(0), x, weights)
     names = ["outputs", "gradients of the input", *(f"gradients of {n}" for n, _ in mixer.named_parameters())]
@@ -194,7 +202,7 @@ def check_padding(case: Case) -> None:
 
 
 def check_text_padding(case: Case) -> None:
-    """See that a text gives the same logits alone and in a padded batch.
+    """See that a text, or a pair, gives the same logits alone and in a padded batch.
 
     Parameters
     ----------
@@ -208,17 +216,24 @@ def check_text_padding(case: Case) -> None:
 
     Examples
     --------
-    >>> from hyperconformer.bench.cases import Sizes
-    >>> small = Sizes(d_model=16, heads=2, layers=1)
-    >>> check_text_padding(Case("text", "fourier", "forward", seconds=1.0, batch_size=1, sizes=small))
+    >>> import json
+    >>> from hyperconformer.models.config import ClassifierConfig
+    >>> small = ClassifierConfig(output_neurons=9, num_classes=2, mixer="fourier", d_model=16, nhead=2)
+    >>> text = json.dumps(small.to_dict())
+    >>> check_text_padding(Case("text", "fourier", "forward", seconds=1.0, batch_size=1, text=text))
     """
     config = case.classifier()
     model = Classifier(config).to(case.device).eval()
-    tokens_bl = torch.randint(config.output_neurons, (2, LONGER), device=case.device)
-    lengths_b = torch.tensor([LONGER, SHORTER], device=case.device)
+    # A pair in one sequence has a symbol between its texts.
+    longer = min(LONGER, _room(case) if config.texts == 1 else (_room(case) - 1) // 2)
+    shorter = min(SHORTER, longer)
+    lengths_b = torch.tensor([longer, shorter], device=case.device)
+    shape = config.texts, 2, longer
+    drawn = torch.randint(config.output_neurons, shape, device=case.device)
+    batch = [Texts(tokens_bl, lengths_b) for tokens_bl in drawn]
     with torch.inference_mode(), autocast(case):
-        batched = model(Texts(tokens_bl, lengths_b))[1:]
-        alone = model(Texts(tokens_bl[1:, :SHORTER], lengths_b[1:]))
+        batched = model(*batch)[1:]
+        alone = model(*(Texts(text.tokens_bl[1:, :shorter], lengths_b[1:]) for text in batch))
     if (off := difference(batched, alone)) > TOLERANCES[case.precision]:
         raise CheckFailed(f"{case.name}: a text differs alone and in a padded batch by {off:.1e}")
 

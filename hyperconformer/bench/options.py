@@ -4,17 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hyperconformer.errors import InputError
+from hyperconformer.inference.search_flags import positive
 
 Option = tuple[str, dict[str, Any]]
 
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-_positive.__name__ = "positive whole number"
 
 _COMMON: tuple[Option, ...] = (
     ("--device", {"default": "cpu", "help": "cpu or cuda"}),
@@ -22,16 +15,16 @@ _COMMON: tuple[Option, ...] = (
     ("--modes", {"nargs": "+", "default": ["eager"], "help": "eager, compile (torch.compile) or both"}),
     ("--mixers", {"nargs": "+", "help": "default: all of ours, and SpeechBrain's upstream:hypermixing"}),
     ("--against", {"metavar": "NAME", "help": "system that ratios refer to: the first upstream one"}),
-    ("--threads", {"type": _positive, "help": "of the CPU; default: OMP_NUM_THREADS, or all cores"}),
-    ("--repeats", {"type": _positive, "default": 10, "help": "timed runs of a process"}),
+    ("--threads", {"type": positive, "help": "of the CPU; default: OMP_NUM_THREADS, or all cores"}),
+    ("--repeats", {"type": positive, "default": 10, "help": "timed runs of a process"}),
     (
         "--rounds",
-        {"type": _positive, "default": 3, "help": "processes of a case, taking turns with the others"},
+        {"type": positive, "default": 3, "help": "processes of a case, taking turns with the others"},
     ),
     ("--limit", {"type": float, "default": 600.0, "metavar": "SECONDS", "help": "longest life of a process"}),
     ("--seed", {"type": int, "default": 0, "help": "of weights and input"}),
-    ("--d_model", {"type": _positive, "default": 144, "help": "feature size"}),
-    ("--heads", {"type": _positive, "default": 8, "help": "heads"}),
+    ("--d_model", {"type": positive, "default": 144, "help": "feature size"}),
+    ("--heads", {"type": positive, "default": 8, "help": "heads"}),
     ("--output", {"metavar": "DIR", "help": "write bench.json and two figures, not the JSON to stdout"}),
     ("--record", {"metavar": "FILE", "help": "append the rows to its tables, for instance to RESULTS.md"}),
 )
@@ -45,11 +38,11 @@ _ONLY_JSON: Option = (
     {"metavar": "DIR", "help": "write bench.json there, not the JSON to stdout"},
 )
 _FORWARD_ONLY: Option = ("--forward_only", {"action": "store_true", "help": "leave the backward pass out"})
-_LAYERS: Option = ("--layers", {"type": _positive, "default": 10, "help": "encoder layers"})
+_LAYERS: Option = ("--layers", {"type": positive, "default": 10, "help": "encoder layers"})
 
 
 def _batch_size(default: int | None) -> Option:
-    return "--batch_size", {"type": _positive, "default": default, "help": "utterances"}
+    return "--batch_size", {"type": positive, "default": default, "help": "utterances"}
 
 
 def _batch_seconds(default: float) -> Option:
@@ -93,7 +86,7 @@ _DECODING: tuple[Option, ...] = (
     ("--model", {"metavar": "DIR", "help": "a trained recogniser; without it one is drawn at random"}),
     ("--audio", {"metavar": "FILE", "help": "what is decoded; without it and --data_folder, noise"}),
     ("--data_folder", {"metavar": "DIR", "help": "its recording that is nearest to --seconds is decoded"}),
-    ("--repeats", {"type": _positive, "default": 5, "help": "timed runs of a process, while patience lasts"}),
+    ("--repeats", {"type": positive, "default": 5, "help": "timed runs of a process, while patience lasts"}),
     (
         "--patience",
         {"type": float, "default": 60.0, "metavar": "SECONDS", "help": "what takes longer is not repeated"},
@@ -102,14 +95,14 @@ _DECODING: tuple[Option, ...] = (
         "--limit",
         {"type": float, "default": 3600.0, "metavar": "SECONDS", "help": "longest life of a process"},
     ),
-    ("--d_model", {"type": _positive, "default": 144, "help": f"feature size {_RANDOM}"}),
-    ("--heads", {"type": _positive, "default": 8, "help": f"heads {_RANDOM}"}),
-    ("--layers", {"type": _positive, "default": 10, "help": f"encoder layers {_RANDOM}"}),
-    ("--decoder_layers", {"type": _positive, "default": 4, "help": f"decoder layers {_RANDOM}"}),
-    ("--output_neurons", {"type": _positive, "default": 5000, "help": f"tokens {_RANDOM}"}),
-    ("--lm_d_model", {"type": _positive, "default": 768, "help": "feature size of a random language model"}),
-    ("--lm_heads", {"type": _positive, "default": 12, "help": "its heads"}),
-    ("--lm_layers", {"type": _positive, "default": 12, "help": "its layers"}),
+    ("--d_model", {"type": positive, "default": 144, "help": f"feature size {_RANDOM}"}),
+    ("--heads", {"type": positive, "default": 8, "help": f"heads {_RANDOM}"}),
+    ("--layers", {"type": positive, "default": 10, "help": f"encoder layers {_RANDOM}"}),
+    ("--decoder_layers", {"type": positive, "default": 4, "help": f"decoder layers {_RANDOM}"}),
+    ("--output_neurons", {"type": positive, "default": 5000, "help": f"tokens {_RANDOM}"}),
+    ("--lm_d_model", {"type": positive, "default": 768, "help": "feature size of a random language model"}),
+    ("--lm_heads", {"type": positive, "default": 12, "help": "its heads"}),
+    ("--lm_layers", {"type": positive, "default": 12, "help": "its layers"}),
     _ONLY_JSON,
     *(option for option in _COMMON if option[0] not in _NOT_OF_DECODING),
 )
@@ -134,7 +127,7 @@ _TRANSCRIBING: tuple[Option, ...] = (
     (
         "--limit",
         {
-            "type": _positive,
+            "type": positive,
             "default": 1000,
             "dest": "number",
             "metavar": "N",
@@ -159,7 +152,7 @@ _TRANSCRIBING: tuple[Option, ...] = (
         },
     ),
     ("--against", {"metavar": "NAME", "help": "system that ratios refer to: one by one"}),
-    ("--repeats", {"type": _positive, "default": 5, "help": "timed starts of the program in a round"}),
+    ("--repeats", {"type": positive, "default": 5, "help": "timed starts of the program in a round"}),
     (
         "--limit_seconds",
         {
@@ -176,7 +169,6 @@ _TRANSCRIBING: tuple[Option, ...] = (
 
 # What text says otherwise.
 _NOT_OF_TEXT = (
-    "--precision",
     "--modes",
     "--mixers",
     "--against",
@@ -207,7 +199,7 @@ _TEXT: tuple[Option, ...] = (
     ),
     (
         "--mixers",
-        {"nargs": "+", "help": "default: all but relative; hypermixing:tied, hypermixing:cross too"},
+        {"nargs": "+", "help": "default: all but relative and hypermixing:cross (pairs)"},
     ),
     ("--against", {"metavar": "NAME", "help": "system that ratios and differences refer to: hypermixing"}),
     ("--seeds", {"nargs": "+", "default": ["1", "2", "3"], "help": "of the trainings, one or more"}),
@@ -215,14 +207,14 @@ _TEXT: tuple[Option, ...] = (
         "--shares",
         {"nargs": "+", "default": ["10", "25", "50", "100"], "help": "of the training texts, percent"},
     ),
-    ("--trials", {"type": _positive, "default": 20, "help": "random hyperparameters of each system"}),
+    ("--trials", {"type": positive, "default": 20, "help": "random hyperparameters of each system"}),
     ("--tasks", {"nargs": "+", "default": ["match", "order", "count"], "help": "made tasks, one or more"}),
-    ("--jobs", {"type": _positive, "default": 1, "help": "trainings at a time"}),
-    ("--threads", {"type": _positive, "default": 1, "help": "of each of them, and of each case of cost"}),
+    ("--jobs", {"type": positive, "default": 1, "help": "trainings at a time"}),
+    ("--threads", {"type": positive, "default": 1, "help": "of each of them, and of each case of cost"}),
     _length("--lengths", ["32", "64", "128", "256", "512", "1024", "2048"], "tokens, of cost, one or more"),
     (
         "--batch_tokens",
-        {"type": _positive, "default": 4096, "help": "of cost: as many texts as make so many"},
+        {"type": positive, "default": 4096, "help": "of cost: as many texts as make so many"},
     ),
     (
         "--output",
@@ -257,8 +249,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ("--mixers", {"nargs": "+", "default": ["hypermixing"], "help": "each by PyTorch and onnxruntime"}),
         ("--clock", {"default": "wall", "choices": ("wall", "processor"), "help": _CLOCK}),
         _LAYERS,
-        ("--decoder_layers", {"type": _positive, "default": 4, "help": "decoder layers"}),
-        ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),
+        ("--decoder_layers", {"type": positive, "default": 4, "help": "decoder layers"}),
+        ("--output_neurons", {"type": positive, "default": 5000, "help": "tokens"}),
         _ONLY_JSON,
         *(option for option in _COMMON if option[0] not in _NOT_OF_HEARING),
     ),
@@ -267,16 +259,16 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _batch_size(None),
         _batch_seconds(600.0),
         _LAYERS,
-        ("--decoder_layers", {"type": _positive, "default": 4, "help": "decoder layers"}),
-        ("--output_neurons", {"type": _positive, "default": 5000, "help": "tokens"}),
+        ("--decoder_layers", {"type": positive, "default": 4, "help": "decoder layers"}),
+        ("--output_neurons", {"type": positive, "default": 5000, "help": "tokens"}),
         *_COMMON,
     ),
     "train": (
         ("recipe", {"metavar": "RECIPE.yaml", "help": "as of train.py, with any --key=value of it"}),
-        ("--steps", {"type": _positive, "help": "timed steps of a process; default: 12, on a GPU 100"}),
+        ("--steps", {"type": positive, "help": "timed steps of a process; default: 12, on a GPU 100"}),
         (
             "--warm_up",
-            {"type": _positive, "help": "steps before; default: 3, on a GPU what workers hold too"},
+            {"type": positive, "help": "steps before; default: 3, on a GPU what workers hold too"},
         ),
         (
             "--compile",

@@ -3,11 +3,11 @@
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.bench.cases import Case
+from hyperconformer.bench.cases import Case, Outcome
 from hyperconformer.bench.checks import CheckFailed
 from hyperconformer.bench.columns import text_table
 from hyperconformer.bench.figures import draw
@@ -17,9 +17,9 @@ from hyperconformer.bench.report import rows_of
 from hyperconformer.bench.runner import run_rounds
 from hyperconformer.bench.text_cost import plan_cost
 from hyperconformer.bench.text_figures import draw_accuracy, draw_data, draw_tasks, draw_tuning
-from hyperconformer.bench.text_jobs import launcher, train_all
-from hyperconformer.bench.text_plan import Ground, Planned, Planner, look_at, look_at_tasks
-from hyperconformer.bench.text_runs import RunStore, TextFound
+from hyperconformer.bench.text_jobs import Launcher, ending, train_all
+from hyperconformer.bench.text_plan import Ground, Planned, Planner, look_at, look_at_tasks, read_settings
+from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
 from hyperconformer.bench.text_sizes import DEFAULT, REFERENCE, check_text_systems
 from hyperconformer.bench.text_tables import (
     SECTION,
@@ -28,14 +28,18 @@ from hyperconformer.bench.text_tables import (
     accuracy_table,
     data_table,
     tasks_table,
-    tuning_table,
 )
+from hyperconformer.bench.text_trials import tuning_table
 from hyperconformer.errors import InputError
 from hyperconformer.tables import record_rows
 from hyperconformer.training.command import CommandLine
+from hyperconformer.training.text_settings import ClassificationSettings
 
 Say = Callable[[str], object]
+Train = Callable[[str, Sequence[TextRun]], dict[str, TextFound]]
 PARTS = ("cost", "accuracy", "data", "tuning", "tasks")
+LOOKING = {"accuracy", "data", "tuning"}
+"""Parts that look at the recipe's texts; cost draws its own, and tasks are made."""
 RUNS, HALF_DONE = "runs.jsonl", "runs"
 
 
@@ -48,8 +52,10 @@ class TextBench:
     parts, systems : list of str
     against : str
         The system that differences refer to.
-    ground : Ground
-        The recipe.
+    settings : ClassificationSettings
+        The recipe's.
+    ground : Ground or None
+        The recipe with its texts, where a part looks at them.
     tasks : mapping of str to Ground
         The recipes of the made tasks.
     planner : Planner
@@ -65,7 +71,8 @@ class TextBench:
     parts: list[str]
     systems: list[str]
     against: str
-    ground: Ground
+    settings: ClassificationSettings
+    ground: Ground | None
     tasks: Mapping[str, Ground]
     planner: Planner
     shares: list[float]
@@ -118,37 +125,46 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
     parts = list(dict.fromkeys(items(arguments.parts or PARTS)))
     for part in parts:
         if part not in PARTS:
-            raise InputError(f"--parts {part}: choose from {', '.join(PARTS)}")
+            hint = "the recipe comes before all options" if part.endswith(".yaml") else ""
+            raise InputError(f"--parts {part}: {hint or 'choose from ' + ', '.join(PARTS)}")
     line = CommandLine.parse([arguments.recipe, *arguments.further])
     if line.run_options:
         raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench text")
     systems = list(dict.fromkeys(items(arguments.mixers or DEFAULT)))
-    seeds = [int(seed) for seed in numbers("--seeds", arguments.seeds, 0, 2**31)]
+    seeds = numbers("--seeds", arguments.seeds, 0, 2**31)
+    for seed in seeds:
+        if seed != int(seed):
+            raise InputError(f"--seeds {seed:g}: give whole numbers")
     shares = numbers("--shares", arguments.shares, 0.1, 100)
     against = arguments.against or (REFERENCE if REFERENCE in systems else systems[0])
     if against not in systems:
         raise InputError(f"--against {against} is not measured: add it to --mixers")
-    ground = look_at(line.hparams_file, line.overrides)
-    check_text_systems(systems, texts=ground.settings.model.texts)
+    _, settings = read_settings(line.hparams_file, line.overrides)
+    check_text_systems(systems, texts=settings.model.texts)
+    ground = look_at(line.hparams_file, line.overrides) if LOOKING & set(parts) else None
     tasks = look_at_tasks(items(arguments.tasks), line.overrides) if "tasks" in parts else {}
-    planner = Planner(systems, seeds, machine["device"], machine["precision"])
-    return TextBench(parts, systems, against, ground, tasks, planner, shares)
+    planner = Planner(systems, [int(seed) for seed in seeds], machine["device"], machine["precision"])
+    return TextBench(parts, systems, against, settings, ground, tasks, planner, shares)
 
 
-def _cost_cases(bench: TextBench, template: Case, arguments: argparse.Namespace) -> list[Case]:
+def _cost_cases(
+    bench: TextBench, template: Case, arguments: argparse.Namespace
+) -> tuple[list[Case], list[Outcome]]:
     lengths = [max(1, round(length(item))) for item in items(arguments.lengths)]
-    return plan_cost(template, bench.ground.settings.model, bench.systems, lengths, arguments.batch_tokens)
+    return plan_cost(template, bench.settings.model, bench.systems, lengths, arguments.batch_tokens)
 
 
 def _planned(bench: TextBench, arguments: argparse.Namespace) -> dict[str, list[Planned]]:
     """All trainings, by part, in the order in which they are made."""
     planner, ground = bench.planner, bench.ground
-    plans: dict[str, Callable[[], list[Planned]]] = {
-        "accuracy": lambda: planner.accuracy(ground),
-        "tasks": lambda: planner.tasks(bench.tasks),
-        "data": lambda: planner.data(ground, bench.shares),
-        "tuning": lambda: planner.tuning(ground, arguments.trials),
-    }
+    plans: dict[str, Callable[[], list[Planned]]] = {"tasks": lambda: planner.tasks(bench.tasks)}
+    if ground is not None:
+        plans = {
+            "accuracy": lambda: planner.accuracy(ground),
+            **plans,
+            "data": lambda: planner.data(ground, bench.shares),
+            "tuning": lambda: planner.tuning(ground, arguments.trials),
+        }
     return {part: plan() for part, plan in plans.items() if part in bench.parts}
 
 
@@ -190,9 +206,9 @@ class Report:
     record: Path | None
     origin: Origin
 
-    def cost(self, cases: Sequence[Case], rounds: int, against: str, say: Say) -> None:
-        """Measure time and memory, and tell."""
-        rows = rows_of(run_rounds(cases, rounds, say), against)
+    def cost(self, outcomes: Sequence[Outcome], against: str) -> None:
+        """Tell time and memory."""
+        rows = rows_of(outcomes, against)
         self._write("cost", to_dict("text", rows, against, self.origin))
         draw(rows, self.folder)
         if self.record is not None:
@@ -200,24 +216,48 @@ class Report:
         print(text_table(rows, against), flush=True)
 
     def part(self, name: str, table: Table, found: Sequence[TextFound]) -> None:
-        """Tell what trainings found; their commits are those of their own time."""
-        commits = list(dict.fromkeys(one.commit or "unknown" for one in found if one.status == "ok"))
-        days = list(dict.fromkeys(one.date[:10] for one in found if one.status == "ok"))
-        origin = self.origin
-        self._write(name, {**asdict(origin), "commits": commits, "rows": table.dicts(), "notes": table.notes})
-        if self.record is not None and table.rows:
-            header = [*table.header, "command", "commit", "hardware", "date"]
-            came_from = [f"`{origin.command}`", ", ".join(commits), origin.hardware, ", ".join(days)]
-            rows = [[*row, *came_from] for row in table.rows]
-            record_rows(self.record, [SECTION, table.heading], header, rows)
+        """Tell what trainings found; commit, hardware and day are those of their own time."""
+        well = [one for one in found if one.status == "ok"]
+        commits, machines, days = (
+            list(dict.fromkeys(values))
+            for values in (
+                [one.commit or "unknown" for one in well],
+                [one.machine for one in well],
+                [one.date[:10] for one in well],
+            )
+        )
+        command = self.origin.command
         if len(commits) > 1:
             table.notes.append(
                 f"of {len(commits)} commits ({', '.join(commits)}): another --output trains all anew"
             )
+        if len(machines) > 1:
+            table.notes.append(f"minutes are not comparable: {'; '.join(machines)}")
+        came = {"command": command, "commits": commits, "hardware": machines, "dates": days}
+        self._write(name, {**came, "rows": table.dicts(), "notes": table.notes})
+        if self.record is not None and well:
+            header = [*table.header, "command", "commit", "hardware", "date"]
+            came_from = [f"`{command}`", ", ".join(commits), "; ".join(machines), ", ".join(days)]
+            rows = [[*row, *came_from] for row in table.rows]
+            record_rows(self.record, [SECTION, table.heading], header, rows)
         print(f"\n{table.text()}", flush=True)
 
     def _write(self, part: str, values: Mapping[str, Any]) -> None:
         (self.folder / f"{part}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+
+
+def _train_parts(
+    bench: TextBench, planned: Mapping[str, Sequence[Planned]], report: Report, train: Train
+) -> bool:
+    """Train and tell part by part; True if a training failed, or a part had none."""
+    failed = False
+    for part, some in planned.items():
+        found = train(part, [one.run for one in some if not one.unfit])
+        failed |= not found or any(one.status == "fails" for one in found.values())
+        found |= {one.run.key: TextFound(one.run.key, "unfit", one.unfit) for one in some if one.unfit}
+        report.part(part, _tables(bench)[part](some, found), list(found.values()))
+        FIGURES[part](some, found, report.folder)
+    return failed
 
 
 def run_text(
@@ -242,7 +282,7 @@ def run_text(
     Returns
     -------
     int
-        0, or 1 if a system is not correct or a training failed.
+        0, or 1 if a system is not correct, a training failed, or a part had none to make.
 
     Raises
     ------
@@ -265,18 +305,17 @@ def run_text(
     planned = _planned(bench, arguments)
     store = RunStore(report.folder / RUNS)
     if "cost" in bench.parts:
-        cases = _cost_cases(bench, template, arguments)
+        cases, unfit = _cost_cases(bench, template, arguments)
         try:
-            report.cost(cases, arguments.rounds, bench.against, say)
+            report.cost([*run_rounds(cases, arguments.rounds, say), *unfit], bench.against)
         except CheckFailed as error:
             say(f"error: not measured: {error}")
             return 1
-    launch = launcher(report.folder / HALF_DONE, machine["threads"])
-    failed = False
-    for part, some in planned.items():
-        say(f"{part}: {len(some)} trainings, {arguments.jobs} at a time")
-        found = train_all([one.run for one in some], store, arguments.jobs, say, launch)
-        report.part(part, _tables(bench)[part](some, found), list(found.values()))
-        FIGURES[part](some, found, report.folder)
-        failed |= any(one.status == "fails" for one in found.values())
-    return int(failed)
+    launch = Launcher(report.folder / HALF_DONE, machine["threads"])
+
+    def train(part: str, runs: Sequence[TextRun]) -> dict[str, TextFound]:
+        say(f"{part}: {len(runs)} trainings, {arguments.jobs} at a time")
+        return train_all(runs, store, arguments.jobs, say, launch)
+
+    with ending(launch.stop):
+        return int(_train_parts(bench, planned, report, train))

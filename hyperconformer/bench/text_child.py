@@ -12,7 +12,7 @@ from typing import Any
 
 from hyperconformer.bench.text_runs import TextFound
 from hyperconformer.errors import InputError
-from hyperconformer.training.progress import TooManySkipped
+from hyperconformer.training.progress import Stopped, TooLittleMemory, TooManySkipped
 from hyperconformer.training.text import train_classifier
 from hyperconformer.training.text_settings import classification_settings
 
@@ -68,8 +68,8 @@ def found_of(key: str, metrics: Mapping[str, Any], folder: Path) -> TextFound:
 
     Examples
     --------
-    >>> facts = {"commit": "c", "hardware": "h", "date": "d", "parameters": 7}
-    >>> facts |= {"train_texts": 9, "train_seconds": 2.0}
+    >>> facts = {"commit": "c", "hardware": "h", "date": "d", "threads": "1"}
+    >>> facts |= {"parameters": 7, "train_texts": 9, "train_seconds": 2.0}
     >>> found_of("k", {**facts, "texts": {"valid": {"accuracy": 50.0}}}, Path(".")).accuracy
     {'valid': 0.5}
     """
@@ -85,6 +85,7 @@ def found_of(key: str, metrics: Mapping[str, Any], folder: Path) -> TextFound:
         commit=metrics["commit"],
         hardware=metrics["hardware"],
         date=metrics["date"],
+        threads=metrics["threads"],
         parameters=metrics["parameters"],
         train_texts=metrics["train_texts"],
         train_seconds=metrics["train_seconds"],
@@ -123,6 +124,9 @@ def train(asked: Mapping[str, Any]) -> TextFound:
     settings = classification_settings(asked["recipe"], asked["overrides"])
     try:
         metrics = train_classifier(settings, asked["run_options"])
+    except TooLittleMemory:
+        # Nothing about the hyperparameters: it may be tried again.
+        raise
     except TooManySkipped as error:
         return TextFound(asked["key"], "diverged", str(error))
     return found_of(asked["key"], metrics, settings.folder)
@@ -137,6 +141,8 @@ def main() -> None:
             found = train(asked)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except Stopped as stopped:
+        sys.exit(str(stopped))
     print(json.dumps(asdict(found)), flush=True)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from hyperconformer.bench.figures import line_style, save_figure
 from hyperconformer.bench.text_plan import Planned
 from hyperconformer.bench.text_scores import SystemScore, score_systems
-from hyperconformer.bench.text_tables import Found, by_row, ended_well, trial_scores
+from hyperconformer.bench.text_tables import Found, by_row, ended_well
+from hyperconformer.bench.text_trials import trial_scores
 from hyperconformer.bench.text_tuning import expected_best
 from hyperconformer.data.text_tasks import TASKS
 
@@ -138,9 +139,8 @@ def draw_tuning(planned: Sequence[Planned], found: Found, folder: Path) -> list[
 
     def draw(panels: "Sequence[Axes]") -> None:
         for index, (system, scores) in enumerate(trial_scores(planned, found).items()):
-            steps = expected_best(scores)
-            heights = [100 * step.mean for step in steps]
-            panels[0].plot([step.trials for step in steps], heights, label=system, **line_style(index))
+            heights = [100 * best for best in expected_best(scores)]
+            panels[0].plot(range(1, len(heights) + 1), heights, label=system, **line_style(index))
         panels[0].set(xlabel="random trials", ylabel="expected best validation accuracy / %")
 
     return _figure(folder, "tuning", 1, draw)

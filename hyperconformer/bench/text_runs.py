@@ -15,7 +15,6 @@ NOT_DECIDING = {
     "name",
     "output_folder",
     "num_workers",
-    "nonfinite_patience",
     "max_unreadable",
     "ckpt_interval_steps",
     "keep_recent",
@@ -40,6 +39,8 @@ class TextRun:
     device, precision : str
     decided : mapping
         Every setting with its value, those too that decide nothing.
+    texts : str
+        A sum over all texts of the corpus, and their labels.
 
     Examples
     --------
@@ -55,13 +56,14 @@ class TextRun:
     device: str
     precision: str
     decided: Mapping[str, Any]
+    texts: str = ""
 
     @property
     def key(self) -> str:
         """Stands for all that decides the numbers."""
         deciding = {key: value for key, value in self.decided.items() if key not in NOT_DECIDING}
         on = [self.device.partition(":")[0], self.precision]
-        said = json.dumps([deciding, on], sort_keys=True, default=str)
+        said = json.dumps([deciding, on, self.texts], sort_keys=True, default=str)
         return hashlib.sha256(said.encode()).hexdigest()[:KEY_DIGITS]
 
 
@@ -73,11 +75,16 @@ class TextFound:
     ----------
     key : str
         Of the run.
-    status : {"ok", "diverged", "fails"}
-        ``diverged``: it ended by itself, and would again; ``fails``: it may be tried again.
+    status : {"ok", "diverged", "fails", "unfit"}
+        ``diverged``: it ended by itself, and would again; ``fails``: it may be tried again; ``unfit``: the
+        system cannot be made as large as the others, and was not trained.
     note : str
         One line about what is not ok.
     commit, hardware, date : str
+    threads : str
+        Of the process.
+    jobs : int
+        Trainings at a time.
     parameters, train_texts : int
     train_seconds : float
     accuracy : mapping of str to float
@@ -96,11 +103,13 @@ class TextFound:
     """
 
     key: str
-    status: Literal["ok", "diverged", "fails"]
+    status: Literal["ok", "diverged", "fails", "unfit"]
     note: str = ""
     commit: str = ""
     hardware: str = ""
     date: str = ""
+    threads: str = ""
+    jobs: int = 1
     parameters: int = 0
     train_texts: int = 0
     train_seconds: float = 0.0
@@ -108,6 +117,11 @@ class TextFound:
     correct: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     strangers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> str:
+        """What its minutes depend on."""
+        return f"{self.hardware}, threads: {self.threads}, jobs: {self.jobs}"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TextFound":
@@ -157,7 +171,7 @@ class RunStore:
 
     def add(self, run: TextRun, found: TextFound) -> None:
         """Append a run; one that failed by chance is not kept."""
-        if found.status == "fails":
+        if found.status in ("fails", "unfit"):
             return
         line = json.dumps({"run": run.name, "decided": dict(run.decided), **asdict(found)}, default=str)
         with self.path.open("ab+") as file:

@@ -8,10 +8,11 @@ import numpy as np
 from hyperconformer.bench.text_plan import Planned
 from hyperconformer.bench.text_runs import TextFound
 from hyperconformer.bench.text_scores import Interval, SystemScore, score_systems
-from hyperconformer.bench.text_tuning import SPACE, expected_best
 from hyperconformer.data.text_tasks import TASKS
 
 SECTION = "## Text classification"
+# As many seeds tell something of what another seed would give.
+FEW_SEEDS = 3
 Found = Mapping[str, TextFound]
 
 
@@ -125,8 +126,28 @@ def by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
     return rows
 
 
+def of_system(planned: Sequence[Planned], system: str) -> list[Planned]:
+    """Choose the runs of a system.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+    system : str
+
+    Returns
+    -------
+    list of Planned
+
+    Examples
+    --------
+    >>> of_system([], "gmlp")
+    []
+    """
+    return [one for one in planned if one.system == system]
+
+
 def what_failed(planned: Sequence[Planned], found: Found) -> list[str]:
-    """Say which runs did not end well, and why.
+    """Say which runs did not end well, and why; that a system does not fit stands in its row.
 
     Parameters
     ----------
@@ -142,13 +163,35 @@ def what_failed(planned: Sequence[Planned], found: Found) -> list[str]:
     >>> what_failed([], {})
     []
     """
-    wrong = {one.run.key: one.run.name for one in planned if found[one.run.key].status != "ok"}
+    well = ("ok", "unfit")
+    wrong = {one.run.key: one.run.name for one in planned if found[one.run.key].status not in well}
     return [f"{name}: {found[key].status}: {found[key].note}" for key, name in wrong.items()]
 
 
-def _of_system(planned: Sequence[Planned], system: str) -> tuple[list[Planned], Planned]:
-    own = [one for one in planned if one.system == system]
-    return own, own[0]
+def how_many(own: Sequence[Planned], ended: int) -> str:
+    """Say how many runs of a system ended, or why it has none.
+
+    Parameters
+    ----------
+    own : sequence of Planned
+        Of one system.
+    ended : int
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperconformer.bench.text_runs import TextRun
+    >>> run = TextRun("gmlp", "x.yaml", {}, "cpu", "fp32", {})
+    >>> how_many([Planned("gmlp", "", 1, run)], 1)
+    '1 of 1'
+    >>> how_many([Planned("gmlp", "", 1, run, "gmlp is too large")], 0)
+    'unfit: gmlp is too large'
+    """
+    reasons = [one.unfit for one in own if one.unfit]
+    return f"unfit: {reasons[0]}" if len(reasons) == len(own) else f"{ended} of {len(own)}"
 
 
 def _score_cells(score: SystemScore | None) -> list[str]:
@@ -162,10 +205,24 @@ def _scored(
 ) -> list[tuple[str, str, SystemScore | None]]:
     """(split, system, score) of every test of runs that belong together."""
     runs = ended_well(planned, found)
-    tests = [split for split in next(iter(runs.values()))[0].accuracy if split != "valid"] if runs else []
     systems = list(dict.fromkeys(one.system for one in planned))
+    if not runs:
+        return [("-", system, None) for system in systems]
+    tests = [split for split in next(iter(runs.values()))[0].accuracy if split != "valid"]
     scores = {split: score_systems(runs, split, against) for split in tests}
     return [(split, system, scores[split].get(system)) for split in tests for system in systems]
+
+
+def _notes(planned: Sequence[Planned], found: Found) -> list[str]:
+    """What failed, and what numbers are to be held against."""
+    notes = what_failed(planned, found)
+    if not planned:
+        return notes
+    classes = planned[0].run.decided["num_classes"]
+    notes.append(f"guessing among {classes} equally likely classes: {percent(1 / classes)} %")
+    if len({one.number for one in planned}) < FEW_SEEDS:
+        notes.append(f"fewer than {FEW_SEEDS} seeds: differences say little")
+    return notes
 
 
 def accuracy_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
@@ -202,23 +259,23 @@ def accuracy_table(planned: Sequence[Planned], found: Found, against: str) -> Ta
     header += [f"- {against}", "95 % interval of that", "strangers' AUROC %", "minutes"]
     runs, rows = ended_well(planned, found), []
     for split, system, score in _scored(planned, found, against):
-        own, first = _of_system(planned, system)
-        ended = runs.get(system, [])
+        own, ended = of_system(planned, system), runs.get(system, [])
+        decided = own[0].run.decided
         aurocs = [row["auroc"] / 100 for one in ended for row in one.strangers.values()]
         rows.append(
             [
-                str(first.run.decided["corpus"]),
+                str(decided["corpus"]),
                 split,
                 system,
-                str(first.run.decided["d_ffn"]),
+                "-" if own[0].unfit else str(decided["d_ffn"]),
                 f"{ended[0].parameters:,}" if ended else "-",
-                f"{len(ended)} of {len(own)}",
+                how_many(own, len(ended)),
                 *_score_cells(score),
                 percent(float(np.mean(aurocs)) if aurocs else None),
                 f"{np.mean([one.train_seconds for one in ended]) / 60:.1f}" if ended else "-",
             ]
         )
-    return Table("### Accuracy at equal parameters", header, rows, what_failed(planned, found))
+    return Table("### Accuracy at equal parameters", header, rows, _notes(planned, found))
 
 
 def data_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
@@ -254,90 +311,12 @@ def data_table(planned: Sequence[Planned], found: Found, against: str) -> Table:
     for share, some in by_row(planned).items():
         runs = ended_well(some, found)
         for split, system, score in _scored(some, found, against):
-            own, first = _of_system(some, system)
-            ended = runs.get(system, [])
+            own, ended = of_system(some, system), runs.get(system, [])
             texts = str(ended[0].train_texts) if ended else "-"
-            seeds = f"{len(ended)} of {len(own)}"
-            corpus = str(first.run.decided["corpus"])
+            seeds = how_many(own, len(ended))
+            corpus = str(own[0].run.decided["corpus"])
             rows.append([corpus, share, texts, split, system, seeds, *_score_cells(score)])
-    return Table("### Accuracy against the training data", header, rows, what_failed(planned, found))
-
-
-def trial_scores(planned: Sequence[Planned], found: Found) -> dict[str, list[float]]:
-    """Validation accuracy of every trial, by system; one that diverged has none right.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-    found : mapping of str to TextFound
-
-    Returns
-    -------
-    dict of str to list of float
-
-    Examples
-    --------
-    >>> trial_scores([], {})
-    {}
-    """
-    scores: dict[str, list[float]] = {}
-    for one in planned:
-        if found[one.run.key].status != "fails":
-            scores.setdefault(one.system, []).append(found[one.run.key].accuracy.get("valid", 0.0))
-    return scores
-
-
-def shown_trials(most: int) -> list[int]:
-    """Choose the numbers of trials that a table shows: powers of two, and all.
-
-    Parameters
-    ----------
-    most : int
-
-    Returns
-    -------
-    list of int
-
-    Examples
-    --------
-    >>> shown_trials(20), shown_trials(1)
-    ([1, 2, 4, 8, 16, 20], [1])
-    """
-    powers = [2**n for n in range(most.bit_length()) if 2**n < most]
-    return [*powers, most]
-
-
-def tuning_table(planned: Sequence[Planned], found: Found) -> Table:
-    """Lay out the best validation accuracy to be expected of so many random trials.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-    found : mapping of str to TextFound
-
-    Returns
-    -------
-    Table
-
-    Examples
-    --------
-    >>> tuning_table([], {}).rows
-    []
-    """
-    trials = max((one.number + 1 for one in planned), default=1)
-    header = ["corpus", "system", "trials", "diverged", *(f"best of {n} %" for n in shown_trials(trials))]
-    rows, scores = [], trial_scores(planned, found)
-    for system in dict.fromkeys(one.system for one in planned):
-        own, first = _of_system(planned, system)
-        diverged = sum(found[one.run.key].status == "diverged" for one in own)
-        ended = scores.get(system, [])
-        best = {step.trials: step.mean for step in expected_best(ended)}
-        cells = [percent(best.get(n)) for n in shown_trials(trials)]
-        winner = max(own, key=lambda one: found[one.run.key].accuracy.get("valid", 0.0))
-        chosen = ", ".join(f"{key} {winner.run.decided[key]}" for key in (*SPACE, "d_ffn"))
-        corpus = str(first.run.decided["corpus"])
-        rows.append([corpus, system, str(len(ended)), str(diverged), *cells, chosen])
-    return Table("### Tuning", [*header, "the best trial"], rows, what_failed(planned, found))
+    return Table("### Accuracy against the training data", header, rows, _notes(planned, found))
 
 
 def tasks_table(planned: Sequence[Planned], found: Found) -> Table:
@@ -362,12 +341,11 @@ def tasks_table(planned: Sequence[Planned], found: Found) -> Table:
     for task, some in by_row(planned).items():
         runs = ended_well(some, found)
         for system in dict.fromkeys(one.system for one in some):
-            own, _ = _of_system(some, system)
-            ended = runs.get(system, [])
+            own, ended = of_system(some, system), runs.get(system, [])
             tests = [split for split in ended[0].accuracy if split != "valid"] if ended else tests
             weights = f"{ended[0].parameters:,}" if ended else "-"
             cells = [_mean_and_least([one.accuracy[split] for one in ended]) for split in tests]
-            start = [task, percent(TASKS[task].chance), system, weights, f"{len(ended)} of {len(own)}"]
+            start = [task, percent(TASKS[task].chance), system, weights, how_many(own, len(ended))]
             rows.append([*start, *cells])
     header = ["task", "chance %", "system", "weights", "seeds", *(f"{test} % (least)" for test in tests)]
     rows = [[*row, *["-"] * (len(header) - len(row))] for row in rows]

@@ -194,10 +194,18 @@ def _step(case: Case) -> Workload:
 def _text(case: Case) -> Workload:
     config = case.classifier()
     model, generator = Classifier(config).to(case.device), torch.Generator().manual_seed(case.seed)
-    shape = case.batch_size, case.frames
-    tokens_bl = torch.randint(SPECIAL_TOKENS, config.output_neurons, shape, generator=generator)
-    texts = Texts(tokens_bl.to(case.device), torch.full(shape[:1], case.frames, device=case.device))
-    return Workload(model, tuple(texts), lambda: model(texts))
+    lengths = [case.frames]
+    if config.texts == 2:
+        # With the symbol between them a pair is as long as a single text.
+        first = max(1, (case.frames - 1) // 2)
+        lengths = [first, max(1, case.frames - 1 - first)]
+    texts = []
+    for length in lengths:
+        shape = case.batch_size, length
+        tokens_bl = torch.randint(SPECIAL_TOKENS, config.output_neurons, shape, generator=generator)
+        lengths_b = torch.full(shape[:1], length, device=case.device)
+        texts.append(Texts(tokens_bl.to(case.device), lengths_b))
+    return Workload(model, tuple(tensor for text in texts for tensor in text), lambda: model(*texts))
 
 
 BUILDERS: dict[Kind, Callable[[Case], Workload]] = {

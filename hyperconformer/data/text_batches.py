@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from hyperconformer.constants import BLANK
 from hyperconformer.data.labelled import LabelledText
-from hyperconformer.data.token_batches import TokenLoader
 from hyperconformer.errors import InputError
 from hyperconformer.text import Tokenizer
 
@@ -111,6 +110,10 @@ class EncodedTexts(Dataset[LabelledBatch]):
             [5, 6]])
     >>> EncodedTexts(rows, rows[::-1], np.array([0, 1])).lengths
     array([4, 4])
+    >>> from hyperconformer.data.token_batches import TokenLoader, TokenSampler
+    >>> loader = TokenLoader(texts, TokenSampler(texts.lengths, max_batch_tokens=2, shuffle=False))
+    >>> [batch.labels_b.tolist() for batch in loader]
+    [[0], [1]]
     """
 
     tokens: Sequence[Tokens]
@@ -159,19 +162,6 @@ def _padded(rows: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
     for padded, row in zip(tokens, rows, strict=True):
         padded[: len(row)] = row
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
-
-
-class TextLoader(TokenLoader[LabelledBatch]):
-    """Batches of labelled texts in a sampler's order: a :class:`TokenLoader` over :class:`EncodedTexts`.
-
-    Examples
-    --------
-    >>> from hyperconformer.data.token_batches import TokenSampler
-    >>> texts = EncodedTexts([np.array([5], dtype=np.int32)] * 3, [], np.array([0, 1, 0]))
-    >>> loader = TextLoader(texts, TokenSampler(texts.lengths, max_batch_tokens=4, shuffle=False))
-    >>> [batch.labels_b.tolist() for batch in loader]
-    [[0, 1], [0]]
-    """
 
 
 def encode_texts(

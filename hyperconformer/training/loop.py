@@ -15,7 +15,7 @@ from hyperconformer.errors import InputError
 from hyperconformer.training import distributed
 from hyperconformer.training.kept import LOG, KeptBrain
 from hyperconformer.training.log import epoch_line, write_epoch
-from hyperconformer.training.progress import Stopped, StopRequest, TooManySkipped
+from hyperconformer.training.progress import Stopped, StopRequest, TooLittleMemory, TooManySkipped
 from hyperconformer.training.run_settings import RunSettings, noam_rate
 from hyperconformer.training.step import Learner, Losses, Outcome, StepLoader, named
 
@@ -231,7 +231,8 @@ class StepBrain(KeptBrain):
         if distributed.is_main():
             logger.warning("Step %d is skipped (%s): %s", progress.step, outcome.reason, shown)
         if progress.skipped_in_row >= patience:
-            raise TooManySkipped(
+            kind = TooLittleMemory if progress.out_of_memory else TooManySkipped
+            raise kind(
                 f"{patience} steps in a row were skipped ({outcome.reason}), the last for {shown}: "
                 f"{outcome.remedy}"
             )

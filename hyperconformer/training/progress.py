@@ -34,6 +34,16 @@ class TooManySkipped(InputError):
     """
 
 
+class TooLittleMemory(TooManySkipped):
+    """The same for want of memory: on another day, or device, it may go well.
+
+    Examples
+    --------
+    >>> isinstance(TooLittleMemory("60 steps in a row were skipped"), TooManySkipped)
+    True
+    """
+
+
 @dataclass
 class Progress:
     """Position and running sums; plain values, so that a checkpoint holds it as JSON.

@@ -12,8 +12,8 @@ from hyperconformer.class_scores import (
     write_predictions,
 )
 from hyperconformer.data.labelled import LabelledText
-from hyperconformer.data.text_batches import EncodedTexts, TextLoader
-from hyperconformer.data.token_batches import TokenSampler
+from hyperconformer.data.text_batches import EncodedTexts, LabelledBatch
+from hyperconformer.data.token_batches import TokenLoader, TokenSampler
 from hyperconformer.errors import InputError
 from hyperconformer.inference.classifier_bundle import LoadedClassifier, save_classifier
 from hyperconformer.models.classifier import Classifier
@@ -68,15 +68,15 @@ class ClassificationTask(Task[ClassificationSettings, Classifier, Classification
             model.compile(dynamic=True)
         return brain
 
-    def train_loader(self, data: ClassificationData) -> TextLoader:
+    def train_loader(self, data: ClassificationData) -> TokenLoader[LabelledBatch]:
         """Batches in a new order every epoch."""
         return self._loader(data.train, shuffle=True)
 
-    def valid_loader(self, data: ClassificationData) -> TextLoader:
+    def valid_loader(self, data: ClassificationData) -> TokenLoader[LabelledBatch]:
         """The validation texts from long to short."""
         return self._loader(data.valid, shuffle=False)
 
-    def _loader(self, texts: EncodedTexts, *, shuffle: bool) -> TextLoader:
+    def _loader(self, texts: EncodedTexts, *, shuffle: bool) -> TokenLoader[LabelledBatch]:
         settings = self.settings
         sampler = TokenSampler(
             texts.lengths,
@@ -85,7 +85,7 @@ class ClassificationTask(Task[ClassificationSettings, Classifier, Classification
             shuffle=shuffle,
             share=share_of(settings),
         )
-        return TextLoader(texts, sampler, num_workers=min(settings.num_workers, os.cpu_count() or 1))
+        return TokenLoader(texts, sampler, num_workers=min(settings.num_workers, os.cpu_count() or 1))
 
     def finish(self, brain: ClassificationBrain, data: ClassificationData) -> Metrics:
         """Judge the validation texts, every test and the texts of no class; write reports and the folder."""

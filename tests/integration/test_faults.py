@@ -23,7 +23,7 @@ from hyperconformer.errors import InputError
 from hyperconformer.training.checkpoints import CheckpointStore
 from hyperconformer.training.command import CommandLine
 from hyperconformer.training.objectives import joint_loss
-from hyperconformer.training.progress import Stopped
+from hyperconformer.training.progress import Stopped, TooLittleMemory, TooManySkipped
 from train import train
 
 ROOT = Path(__file__).parents[2]
@@ -130,8 +130,11 @@ def test_a_bad_batch_is_skipped_named_and_counted(corpus, tmp_path, monkeypatch,
 )
 def test_too_many_bad_batches_in_a_row_end_the_run(corpus, tmp_path, monkeypatch, change, message) -> None:
     loss_that(monkeypatch, lambda call: call > 2, change)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as ended:
         run(corpus, tmp_path / "out", "--nonfinite_patience=3")
+    # Whoever trains many must tell want of memory from divergence.
+    assert isinstance(ended.value, TooManySkipped)
+    assert isinstance(ended.value, TooLittleMemory) == (change is out_of_memory)
     state = store(tmp_path / "out").latest().load("model")
     assert all(tensor.isfinite().all() for tensor in state.values())
 

@@ -76,7 +76,7 @@ def test_step_of_upstream(capsys: pytest.CaptureFixture[str]) -> None:
     assert case["parts"]["step"]["fastest_ms"] > 0 and case["audio_seconds_per_second"] > 0
 
 
-@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("kind", [kind for kind in PARTS if kind != "text"])
 @pytest.mark.parametrize("system", [*MIXERS, *(f"upstream:{name}" for name in THEIR_MIXERS)])
 def test_every_system_passes_its_check(kind, system: str) -> None:
     check(replace(CASE, kind=kind, system=system, part=PARTS[kind][-1]))

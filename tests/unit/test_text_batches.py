@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hyperconformer.data.labelled import LabelledText
-from hyperconformer.data.text_batches import EncodedTexts, LabelledBatch, TextLoader, encode_texts
-from hyperconformer.data.token_batches import TokenSampler
+from hyperconformer.data.text_batches import EncodedTexts, LabelledBatch, encode_texts
+from hyperconformer.data.token_batches import TokenLoader, TokenSampler
 from hyperconformer.errors import InputError
 from hyperconformer.text import Tokenizer, train_tokenizer
 
@@ -111,7 +111,7 @@ def test_the_loader_reads_what_the_sampler_plans(
     tokenizer: Tokenizer, texts: list[LabelledText], workers: int
 ) -> None:
     encoded = encode_texts(texts, tokenizer, LABELS, longest=99)
-    loader = TextLoader(encoded, TokenSampler(encoded.lengths, max_batch_tokens=16), num_workers=workers)
+    loader = TokenLoader(encoded, TokenSampler(encoded.lengths, max_batch_tokens=16), num_workers=workers)
     for epoch, start in ((1, 0), (2, 1)):
         loader.steps.set_epoch(epoch, start)
         batches: list[LabelledBatch] = list(loader)
