@@ -63,6 +63,9 @@ if __name__ == "__main__":
         sys.exit(2)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(128 + stopped.number)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     finally:
         distributed.leave()

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hyperconformer.decoding.hotwords import read_hotwords
 from hyperconformer.decoding.searches import Models
 from hyperconformer.errors import InputError
@@ -65,5 +67,6 @@ def open_models(
         given["ngram"] = load_ngram(Path(ngram))
     if hotwords is not None:
         given["hotwords"] = tuple(read_hotwords(Path(hotwords), tokenizer))
-    lay_for_search(model.decoder)
+    if isinstance(model.decoder, nn.Module):  # of ONNX files the weights lie elsewhere
+        lay_for_search(model.decoder)
     return Models(model, tokenizer=tokenizer, **given)

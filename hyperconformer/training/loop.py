@@ -247,7 +247,9 @@ class StepBrain(KeptBrain):
 
     def _stop(self) -> None:
         position = f"epoch {self.progress.epoch}, step {self.progress.step}"
-        raise Stopped(f"stopped as asked in {position}: the same command goes on from there")
+        raise Stopped(
+            f"stopped as asked in {position}: the same command goes on from there", self.stop.number
+        )
 
     def _fit_valid(self, valid_set: Iterable[Any] | None, epoch: int, enable: bool) -> None:
         if valid_set is None:

@@ -13,6 +13,12 @@ from hyperconformer.errors import InputError
 class Stopped(RuntimeError):
     """The run was asked to stop, and did so with a checkpoint behind it.
 
+    Parameters
+    ----------
+    message : str
+    number : int
+        The signal by which it was asked.
+
     Examples
     --------
     >>> raise Stopped("stopped after step 3")
@@ -20,6 +26,10 @@ class Stopped(RuntimeError):
         ...
     hyperconformer.training.progress.Stopped: stopped after step 3
     """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class TooManySkipped(InputError):
@@ -153,7 +163,13 @@ class Progress:
 
 
 class StopRequest:
-    """Whether the operating system asked for an end (SIGTERM: a scheduler's time is up).
+    """Whether someone asked for an end: a scheduler whose time is up (SIGTERM), or Ctrl-C (SIGINT).
+
+    Attributes
+    ----------
+    made : bool
+    number : int
+        The signal.
 
     Examples
     --------
@@ -164,20 +180,26 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.made = False
+        self.made, self.number = False, int(signal.SIGTERM)
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Note the signal instead of dying from it, until the block ends."""
+        """Note the signals instead of dying from them, until the block ends."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def note(number: int, frame: FrameType | None) -> None:
-            if self.made:  # whoever asks twice does not want to wait
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                signal.raise_signal(signal.SIGTERM)
-            self.made = True
+            # Whoever asks twice does not want to wait. On Ctrl-C torchrun sends the other signal too.
+            if self.made and number == self.number:
+                for own, handler in before.items():
+                    signal.signal(own, handler)
+                signal.raise_signal(number)
+            if not self.made:
+                self.made, self.number = True, number
 
-        before = signal.signal(signal.SIGTERM, note)
+        for number in before:
+            signal.signal(number, note)
         try:
             yield self
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -150,6 +150,7 @@ class ClassificationTask(Task[ClassificationSettings, Classifier, Classification
             "tokens": data.tokenizer.size,
             "output_neurons": settings.model.output_neurons,
             "classes": len(data.labels),
+            "pairs": settings.model.texts == 2,
             "corpus": settings.corpus,
             "train_texts": len(data.train),
             "train_share": settings.train_share,

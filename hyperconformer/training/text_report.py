@@ -40,6 +40,9 @@ def closing_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+_EXAMPLES = {False: '"a text"', True: "$'first text\\tsecond text'"}
+
+
 def model_card(metrics: Mapping[str, Any]) -> str:
     """Write a text classifier's README, with a head that the Hugging Face hub reads.
 
@@ -56,7 +59,7 @@ def model_card(metrics: Mapping[str, Any]) -> str:
     --------
     >>> facts = dict.fromkeys(("name", "command", "commit", "hardware", "date", "corpus", "mixer"), "x")
     >>> facts |= dict.fromkeys(("parameters", "tokens", "output_neurons", "classes", "train_texts"), 7)
-    >>> facts |= {"seed": 1, "epochs": 2, "train_seconds": 60.0, "texts": {}, "strangers": {}}
+    >>> facts |= {"pairs": True, "seed": 1, "epochs": 2, "train_seconds": 60.0, "texts": {}, "strangers": {}}
     >>> "# x" in model_card(facts).splitlines()
     True
     """
@@ -81,7 +84,7 @@ Use it, in this folder:
 
 ```bash
 hyperconformer check .
-hyperconformer classify --model . "a text"
+hyperconformer classify --model . {_EXAMPLES[metrics["pairs"]]}
 ```
 
 Opening it runs no code from it. Before you share it, say under which `license`, at the top.

@@ -283,30 +283,33 @@ def test_a_validation_that_lacks_memory_is_named_and_the_epoch_is_kept(corpus, t
     assert progress["epoch"] == 1 and progress["step_in_epoch"] == progress["step"] == 6
 
 
-def test_a_request_to_stop_leaves_a_checkpoint_to_go_on_from(corpus, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_leaves_a_checkpoint_to_go_on_from(number, corpus, tmp_path, monkeypatch) -> None:
     whole, out = run(corpus, tmp_path / "whole"), tmp_path / "out"
 
     def ask(loss):
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         return loss
 
     with monkeypatch.context() as patch:
         loss_that(patch, lambda call: call == 2, ask)
-        with pytest.raises(Stopped, match="epoch 1, step 3"):
+        with pytest.raises(Stopped, match="epoch 1, step 3") as stopped:
             run(corpus, out)
+    assert stopped.value.number == number and signal.getsignal(number) != signal.SIG_IGN
     assert store(out).latest().meta["step"] == 3
     run(corpus, out)
     assert same(whole, out)
 
 
-def test_a_scheduler_that_signals_every_process_gets_a_checkpoint(corpus, tmp_path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_every_process_leaves_a_checkpoint(number, corpus, tmp_path) -> None:
     process = start(
         corpus, tmp_path / "out", "--number_of_epochs=2000", "--num_workers=2", start_new_session=True
     )
     wait_for_checkpoint(process, tmp_path / "out")
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert process.returncode == 128 + number, errors
     assert "stopped as asked in epoch" in errors and "Traceback" not in errors
 
 

@@ -319,7 +319,7 @@ def flip(path: Path) -> None:
         (lambda f: edit_config(f, lambda c: c.pop("int8")), "it lacks 'int8'"),
         (lambda f: edit_config(f, lambda c: c.update(int8=1)), "int8 must be true or false"),
         (lambda f: (f / "config.json").write_text('{"int8": true, "int8": false}'), "stands there twice"),
-        (lambda f: (f / "config.json").write_text(" " * 99_999), "bytes are more than 65,536"),
+        (lambda f: (f / "config.json").write_text(" " * 399_999), "bytes are more than 262,144"),
         (lambda f: os.truncate(f / "decoder.onnx", 2**29 + 1), "decoder.onnx .* bytes are more than"),
         (lambda f: (f / "tokenizer.model").write_bytes(b"?"), "it has changed since it was saved"),
         (lambda f: swap_tokenizer(f, summed=False), "it has changed since it was saved"),
