@@ -21,10 +21,13 @@ from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.models.speechbrain_compat import to_speechbrain
 from hyperconformer.text import train_tokenizer
+from hyperconformer.training.recipe import read_recipe
 from hyperconformer.training.settings import Settings, load_settings
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
-RECIPES = sorted(path.stem for path in HPARAMS.glob("*.yaml"))
+RECIPES = sorted(
+    path.stem for path in HPARAMS.glob("*.yaml") if read_recipe(str(path), {}).get("task") == "asr"
+)
 EXPORTABLE = {"conformer", "conformer_22M", "conformer_100h", "hyperconformer_paper"}
 
 
