@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from hyperconformer.errors import check_range
 from hyperconformer.hints import expected, fits
@@ -29,7 +29,67 @@ MOST_CHANNELS = 2**12
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class Config:
+    """What the settings of all models have in common: limits of their sizes, and plain values both ways.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range.
+
+    Examples
+    --------
+    >>> LanguageModelConfig(output_neurons=3)
+    Traceback (most recent call last):
+        ...
+    ValueError: output_neurons must lie between 4 and 1048576, got 3
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        for f in fields(self):
+            if f.name in LIMITS:
+                check_range(f.name, getattr(self, f.name), *LIMITS[f.name])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Examples
+        --------
+        >>> LanguageModelConfig(output_neurons=30).to_dict()["num_layers"]
+        12
+        """
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Read plain values back.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value of another type or out of range.
+
+        Examples
+        --------
+        >>> ModelConfig.from_dict({"output_neurons": 30, "colour": "blue"})
+        Traceback (most recent call last):
+            ...
+        ValueError: a model has no setting 'colour'
+        >>> LanguageModelConfig.from_dict({"output_neurons": 30, "mixer": "attention"})
+        Traceback (most recent call last):
+            ...
+        ValueError: a model has no setting 'mixer'
+        >>> ClassifierConfig.from_dict({"output_neurons": 30})
+        Traceback (most recent call last):
+            ...
+        ValueError: num_classes is missing
+        """
+        return cls(**_known(cls, values))
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
     """Sizes and dials of a recogniser; the names are those of SpeechBrain's recipes.
 
     Attributes
@@ -84,7 +144,7 @@ class ModelConfig:
         """
         object.__setattr__(self, "frontend_channels", tuple(self.frontend_channels))
         object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
-        _check_sizes(self)
+        super().__post_init__()
         for channels in self.frontend_channels:
             check_range("frontend_channels", channels, 1, MOST_CHANNELS)
 
@@ -93,32 +153,14 @@ class ModelConfig:
 
         Examples
         --------
-        >>> ModelConfig(output_neurons=30).to_dict()["output_neurons"]
-        30
+        >>> ModelConfig(output_neurons=30).to_dict()["frontend_channels"]
+        [64, 32]
         """
-        return {**asdict(self), "frontend_channels": list(self.frontend_channels)}
-
-    @classmethod
-    def from_dict(cls, values: Any) -> "ModelConfig":
-        """Read plain values back.
-
-        Raises
-        ------
-        ValueError
-            If a key is unknown or missing, or a value of another type or out of range.
-
-        Examples
-        --------
-        >>> ModelConfig.from_dict({"output_neurons": 30, "colour": "blue"})
-        Traceback (most recent call last):
-            ...
-        ValueError: a model has no setting 'colour'
-        """
-        return cls(**_known(cls, values))
+        return {**super().to_dict(), "frontend_channels": list(self.frontend_channels)}
 
 
 @dataclass(frozen=True)
-class LanguageModelConfig:
+class LanguageModelConfig(Config):
     """Sizes of a Transformer language model; by default those of SpeechBrain's for LibriSpeech.
 
     Attributes
@@ -152,41 +194,9 @@ class LanguageModelConfig:
     transformer_dropout: float = 0.1
     tie_embeddings: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be."""
-        _check_sizes(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON.
-
-        Examples
-        --------
-        >>> LanguageModelConfig(output_neurons=30).to_dict()["num_layers"]
-        12
-        """
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Any) -> "LanguageModelConfig":
-        """Read plain values back.
-
-        Raises
-        ------
-        ValueError
-            If a key is unknown or missing, or a value of another type or out of range.
-
-        Examples
-        --------
-        >>> LanguageModelConfig.from_dict({"output_neurons": 30, "mixer": "attention"})
-        Traceback (most recent call last):
-            ...
-        ValueError: a model has no setting 'mixer'
-        """
-        return cls(**_known(cls, values))
-
 
 @dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(Config):
     """Sizes and dials of a text classifier.
 
     Attributes
@@ -238,7 +248,7 @@ class ClassifierConfig:
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be; the mixer's options are completed."""
         object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
-        _check_sizes(self)
+        super().__post_init__()
         if self.pair == "cross" and self.texts != 2:
             raise ValueError(
                 "pair cross lets each of two texts hear the other: texts must be 2, or pair joined"
@@ -251,43 +261,6 @@ class ClassifierConfig:
             raise ValueError(
                 f"d_model {self.d_model} must be even for sinusoidal positions, or positions none"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON.
-
-        Examples
-        --------
-        >>> ClassifierConfig(output_neurons=30, num_classes=2).to_dict()["texts"]
-        1
-        """
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Any) -> "ClassifierConfig":
-        """Read plain values back.
-
-        Raises
-        ------
-        ValueError
-            If a key is unknown or missing, or a value of another type or out of range.
-
-        Examples
-        --------
-        >>> ClassifierConfig.from_dict({"output_neurons": 30})
-        Traceback (most recent call last):
-            ...
-        ValueError: num_classes is missing
-        """
-        return cls(**_known(cls, values))
-
-
-Config = ModelConfig | LanguageModelConfig | ClassifierConfig
-
-
-def _check_sizes(config: Config) -> None:
-    for f in fields(config):
-        if f.name in LIMITS:
-            check_range(f.name, getattr(config, f.name), *LIMITS[f.name])
 
 
 def _known(cls: type[Config], values: Any) -> Mapping[str, Any]:
