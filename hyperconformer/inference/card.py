@@ -55,8 +55,7 @@ def wer_results(metrics: Mapping[str, Any]) -> Iterator[Result]:
     """
     for split, rows in metrics["splits"].items():
         for search, row in rows.items():
-            interval = f"95 % interval {row['low']:.2f} to {row['high']:.2f}"
-            yield Result(split, "wer", f"WER in percent, {search}, {interval}", row["wer"])
+            yield Result(split, "wer", f"WER in percent, {search}, {_interval(row)}", row["wer"])
 
 
 def perplexity_results(metrics: Mapping[str, Any]) -> Iterator[Result]:
@@ -97,8 +96,11 @@ def accuracy_results(metrics: Mapping[str, Any]) -> Iterator[Result]:
     ['accuracy in percent, 95 % interval 88.00 to 92.00']
     """
     for text, row in metrics["texts"].items():
-        interval = f"95 % interval {row['low']:.2f} to {row['high']:.2f}"
-        yield Result(text, "accuracy", f"accuracy in percent, {interval}", row["accuracy"])
+        yield Result(text, "accuracy", f"accuracy in percent, {_interval(row)}", row["accuracy"])
+
+
+def _interval(row: Mapping[str, float]) -> str:
+    return f"95 % interval {row['low']:.2f} to {row['high']:.2f}"
 
 
 def front_matter(

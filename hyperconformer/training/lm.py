@@ -1,9 +1,8 @@
 """Training a language model: from a recipe to a folder that search and rescoring can open."""
 
-import os
 from typing import Any
 
-from hyperconformer.data.token_batches import TokenLoader, TokenSampler
+from hyperconformer.data.token_batches import TokenLoader
 from hyperconformer.data.tokens import TokenBatch, TokenText
 from hyperconformer.errors import InputError
 from hyperconformer.inference.card import TEXT_GENERATION, front_matter, perplexity_results
@@ -15,7 +14,7 @@ from hyperconformer.training.experiment import open_folder, record_settings
 from hyperconformer.training.lm_brain import LanguageModelBrain
 from hyperconformer.training.lm_settings import LanguageModelSettings
 from hyperconformer.training.lm_text import Texts, prepare_texts
-from hyperconformer.training.setup import share_of
+from hyperconformer.training.setup import token_loader
 from hyperconformer.training.task import Task
 
 Metrics = dict[str, Any]
@@ -67,16 +66,8 @@ class LanguageModelTask(Task[LanguageModelSettings, LanguageModel, Texts, Langua
         return self._loader(data.valid, shuffle=False)
 
     def _loader(self, text: TokenText, *, shuffle: bool) -> TokenLoader[TokenBatch]:
-        settings = self.settings
-        sampler = TokenSampler(
-            text.lengths,
-            max_batch_tokens=settings.max_batch_tokens,
-            seed=settings.seed,
-            shuffle=shuffle,
-            share=share_of(settings),
-        )
-        workers = min(settings.num_workers, os.cpu_count() or 1)
-        return TokenLoader(text, sampler, num_workers=workers)
+        most = self.settings.max_batch_tokens
+        return token_loader(text, text.lengths, self.settings, max_batch_tokens=most, shuffle=shuffle)
 
     def finish(self, brain: LanguageModelBrain, data: Texts) -> Metrics:
         """Measure the perplexity of the validation text and every test text; write the model folder."""

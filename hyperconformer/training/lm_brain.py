@@ -1,8 +1,6 @@
 """The language model's Brain: cross-entropy of the next token, judged by perplexity."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -15,29 +13,7 @@ from hyperconformer.training import distributed
 from hyperconformer.training.lm_settings import LanguageModelSettings
 from hyperconformer.training.loop import StepBrain
 from hyperconformer.training.optimizer import make_optimizer
-
-
-@dataclass(frozen=True)
-class SentenceLosses:
-    """The loss of every sentence, in nats: the sum over its tokens and its end.
-
-    Attributes
-    ----------
-    total_b : Tensor, shape (B,)
-
-    Examples
-    --------
-    >>> import torch
-    >>> SentenceLosses(torch.tensor([2.0])).parts
-    {}
-    """
-
-    total_b: Tensor
-
-    @property
-    def parts(self) -> Mapping[str, Tensor]:
-        """It has none."""
-        return {}
+from hyperconformer.training.step import WholeLosses
 
 
 class LanguageModelBrain(StepBrain):
@@ -95,10 +71,10 @@ class LanguageModelBrain(StepBrain):
 
     def compute_objectives(
         self, predictions: tuple[Tensor, Tensor, Tensor], batch: TokenBatch, stage: sb.Stage
-    ) -> SentenceLosses:
+    ) -> WholeLosses:
         """The loss of every sentence; outside of training also counted into the perplexity."""
         smoothing = self.settings.label_smoothing if stage == sb.Stage.TRAIN else 0.0
-        losses = SentenceLosses(token_losses(*predictions, label_smoothing=smoothing).sum(dim=1))
+        losses = WholeLosses(token_losses(*predictions, label_smoothing=smoothing).sum(dim=1))
         if stage != sb.Stage.TRAIN:
             self.nats += float(losses.total_b.double().sum())
             self.sentences += len(batch.lengths_b)

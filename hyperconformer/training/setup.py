@@ -3,13 +3,16 @@
 import os
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch.utils.data import Dataset
 
 from hyperconformer.data.pipeline import Loader, SpeechDataset, make_loader
 from hyperconformer.data.sampler import BatchSampler, Share
+from hyperconformer.data.token_batches import TokenLoader, TokenSampler
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
 from hyperconformer.feature_statistics import FeatureStatistics
@@ -19,6 +22,8 @@ from hyperconformer.training import distributed
 from hyperconformer.training.run_settings import RunSettings
 from hyperconformer.training.settings import Settings
 from hyperconformer.types import Utterance
+
+B = TypeVar("B")
 
 STATISTICS_UTTERANCES = 1000
 
@@ -104,6 +109,52 @@ def plain_loader(
     return make_loader(dataset, sampler, num_workers=_workers(settings), strict=strict)
 
 
+def token_loader(
+    text: Dataset[B],
+    lengths: npt.NDArray[np.int64],
+    settings: RunSettings,
+    *,
+    max_batch_tokens: int,
+    shuffle: bool,
+) -> TokenLoader[B]:
+    """Load this process's share of batches of a text's sentences.
+
+    Parameters
+    ----------
+    text : Dataset
+        As :class:`~hyperconformer.data.token_batches.TokenLoader` takes it.
+    lengths : array, shape (N,), int64
+        Tokens of each sentence.
+    settings : RunSettings
+    max_batch_tokens : int
+        As :class:`~hyperconformer.data.token_batches.TokenSampler` takes it.
+    shuffle : bool
+        A new order every epoch; else from long to short.
+
+    Returns
+    -------
+    TokenLoader
+
+    Examples
+    --------
+    >>> from hyperconformer.data.text_batches import EncodedTexts
+    >>> from hyperconformer.training.settings import load_settings
+    >>> texts = EncodedTexts([np.array([5, 6], dtype=np.int32)], [], np.array([0]))
+    >>> settings = load_settings("hparams/mini.yaml", {})
+    >>> loader = token_loader(texts, texts.lengths, settings, max_batch_tokens=9, shuffle=False)
+    >>> loader.steps.steps
+    1
+    """
+    sampler = TokenSampler(
+        lengths,
+        max_batch_tokens=max_batch_tokens,
+        seed=settings.seed,
+        shuffle=shuffle,
+        share=share_of(settings),
+    )
+    return TokenLoader(text, sampler, num_workers=_workers(settings))
+
+
 def share_of(settings: RunSettings) -> Share:
     """What this process does of every batch.
 
@@ -124,7 +175,7 @@ def share_of(settings: RunSettings) -> Share:
     return Share(distributed.rank(), distributed.world(), settings.grad_accumulation_factor)
 
 
-def _workers(settings: Settings) -> int:
+def _workers(settings: RunSettings) -> int:
     """Reading processes: no more than there are cores for them."""
     return min(settings.num_workers, os.cpu_count() or 1)
 

@@ -38,6 +38,29 @@ class Losses(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class WholeLosses:
+    """Losses that are not made of parts, in nats.
+
+    Attributes
+    ----------
+    total_b : Tensor, shape (B,)
+        Of a sentence the sum over its tokens and its end.
+
+    Examples
+    --------
+    >>> WholeLosses(torch.tensor([2.0])).parts
+    {}
+    """
+
+    total_b: Tensor
+
+    @property
+    def parts(self) -> Mapping[str, Tensor]:
+        """It has none."""
+        return {}
+
+
 class Piece(Protocol):
     """What a step asks of a batch, or of a piece of one.
 

@@ -1,6 +1,5 @@
 """Training a text classifier: from a recipe to a folder that tells classes."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +12,14 @@ from hyperconformer.class_scores import (
 )
 from hyperconformer.data.labelled import LabelledText
 from hyperconformer.data.text_batches import EncodedTexts, LabelledBatch
-from hyperconformer.data.token_batches import TokenLoader, TokenSampler
+from hyperconformer.data.token_batches import TokenLoader
 from hyperconformer.errors import InputError
 from hyperconformer.inference.classifier_bundle import LoadedClassifier, save_classifier
 from hyperconformer.models.classifier import Classifier
 from hyperconformer.provenance import environment
 from hyperconformer.training import distributed
 from hyperconformer.training.experiment import open_folder, record_settings
-from hyperconformer.training.setup import check_hardware, seed_everything, share_of
+from hyperconformer.training.setup import check_hardware, seed_everything, token_loader
 from hyperconformer.training.task import Task
 from hyperconformer.training.text_brain import ClassificationBrain, Verdict
 from hyperconformer.training.text_data import ClassificationData, prepare_classification
@@ -77,15 +76,8 @@ class ClassificationTask(Task[ClassificationSettings, Classifier, Classification
         return self._loader(data.valid, shuffle=False)
 
     def _loader(self, texts: EncodedTexts, *, shuffle: bool) -> TokenLoader[LabelledBatch]:
-        settings = self.settings
-        sampler = TokenSampler(
-            texts.lengths,
-            max_batch_tokens=settings.max_batch_tokens,
-            seed=settings.seed,
-            shuffle=shuffle,
-            share=share_of(settings),
-        )
-        return TokenLoader(texts, sampler, num_workers=min(settings.num_workers, os.cpu_count() or 1))
+        most = self.settings.max_batch_tokens
+        return token_loader(texts, texts.lengths, self.settings, max_batch_tokens=most, shuffle=shuffle)
 
     def finish(self, brain: ClassificationBrain, data: ClassificationData) -> Metrics:
         """Judge the validation texts, every test and the texts of no class; write reports and the folder."""

@@ -1,7 +1,5 @@
 """The text classifier's Brain: cross-entropy of the class, judged by the texts that it gets wrong."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -15,30 +13,8 @@ from hyperconformer.models.classifier import Classifier
 from hyperconformer.training import distributed
 from hyperconformer.training.loop import StepBrain
 from hyperconformer.training.optimizer import make_optimizer
+from hyperconformer.training.step import WholeLosses
 from hyperconformer.training.text_settings import ClassificationSettings
-
-
-@dataclass(frozen=True)
-class TextLosses:
-    """The loss of every text, in nats.
-
-    Attributes
-    ----------
-    total_b : Tensor, shape (B,)
-
-    Examples
-    --------
-    >>> import torch
-    >>> TextLosses(torch.tensor([2.0])).parts
-    {}
-    """
-
-    total_b: Tensor
-
-    @property
-    def parts(self) -> Mapping[str, Tensor]:
-        """It has none."""
-        return {}
 
 
 class Verdict(NamedTuple):
@@ -119,7 +95,7 @@ class ClassificationBrain(StepBrain):
 
     def compute_objectives(
         self, predictions: tuple[Tensor, Tensor], batch: LabelledBatch, stage: sb.Stage
-    ) -> TextLosses:
+    ) -> WholeLosses:
         """The loss of every text; outside of training also its verdict."""
         logits_bc, labels_b = predictions[0].float(), predictions[1]
         smoothing = self.settings.label_smoothing if stage == sb.Stage.TRAIN else 0.0
@@ -128,7 +104,7 @@ class ClassificationBrain(StepBrain):
             surest = logits_bc.softmax(dim=1).max(dim=1)
             columns = (labels_b.tolist(), surest.indices.tolist(), surest.values.tolist())
             self.verdicts += map(Verdict, batch.numbers.tolist(), *columns)
-        return TextLosses(losses_b)
+        return WholeLosses(losses_b)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Forget the last split."""
