@@ -9,7 +9,7 @@ import numpy as np
 from hyperconformer.bench.figures import line_style, save_figure
 from hyperconformer.bench.text_plan import Planned
 from hyperconformer.bench.text_scores import SystemScore, score_systems
-from hyperconformer.bench.text_tables import Found, by_row, ended_well
+from hyperconformer.bench.text_tables import Found, by_row, ended_well, systems_of
 from hyperconformer.bench.text_trials import trial_scores
 from hyperconformer.bench.text_tuning import expected_best
 from hyperconformer.data.text_tasks import TASKS
@@ -39,8 +39,8 @@ def _first_scores(planned: Sequence[Planned], found: Found) -> dict[str, SystemS
     runs = ended_well(planned, found)
     if not runs:
         return {}
-    split = next(split for split in next(iter(runs.values()))[0].accuracy if split != "valid")
-    return score_systems(runs, split, next(iter(runs)))
+    first = next(iter(runs))
+    return score_systems(runs, runs[first][0].tests[0], first)
 
 
 def draw_accuracy(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
@@ -98,7 +98,7 @@ def draw_data(planned: Sequence[Planned], found: Found, folder: Path) -> list[Pa
     ['data.svg', 'data.png']
     """
     scores = {float(share): _first_scores(some, found) for share, some in by_row(planned).items()}
-    systems = dict.fromkeys(one.system for one in planned)
+    systems = systems_of(planned)
 
     def draw(panels: "Sequence[Axes]") -> None:
         for index, system in enumerate(systems):
@@ -164,12 +164,12 @@ def draw_tasks(planned: Sequence[Planned], found: Found, folder: Path) -> list[P
     ['tasks.svg', 'tasks.png']
     """
     tasks = by_row(planned)
-    systems = list(dict.fromkeys(one.system for one in planned))
+    systems = systems_of(planned)
 
     def draw(panels: "Sequence[Axes]") -> None:
         for panel, (task, some) in zip(panels, tasks.items(), strict=False):
             for system, runs in ended_well(some, found).items():
-                tests = [split for split in runs[0].accuracy if split != "valid"]
+                tests = runs[0].tests
                 heights = [100 * float(np.mean([one.accuracy[test] for one in runs])) for test in tests]
                 names = [test.removeprefix("length_") for test in tests]
                 panel.plot(names, heights, label=system, **line_style(systems.index(system)))

@@ -123,6 +123,11 @@ class TextFound:
         """What its minutes depend on."""
         return f"{self.hardware}, threads: {self.threads}, jobs: {self.jobs}"
 
+    @property
+    def tests(self) -> list[str]:
+        """Its splits but the one to validate by."""
+        return [split for split in self.accuracy if split != "valid"]
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TextFound":
         """Read plain values back; those of another time may have more."""

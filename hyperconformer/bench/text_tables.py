@@ -126,6 +126,25 @@ def by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
     return rows
 
 
+def systems_of(planned: Sequence[Planned]) -> list[str]:
+    """Name the systems of runs, each once, in their order.
+
+    Parameters
+    ----------
+    planned : sequence of Planned
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> systems_of([])
+    []
+    """
+    return list(dict.fromkeys(one.system for one in planned))
+
+
 def of_system(planned: Sequence[Planned], system: str) -> list[Planned]:
     """Choose the runs of a system.
 
@@ -205,10 +224,10 @@ def _scored(
 ) -> list[tuple[str, str, SystemScore | None]]:
     """(split, system, score) of every test of runs that belong together."""
     runs = ended_well(planned, found)
-    systems = list(dict.fromkeys(one.system for one in planned))
+    systems = systems_of(planned)
     if not runs:
         return [("-", system, None) for system in systems]
-    tests = [split for split in next(iter(runs.values()))[0].accuracy if split != "valid"]
+    tests = next(iter(runs.values()))[0].tests
     scores = {split: score_systems(runs, split, against) for split in tests}
     return [(split, system, scores[split].get(system)) for split in tests for system in systems]
 
@@ -268,7 +287,7 @@ def accuracy_table(planned: Sequence[Planned], found: Found, against: str) -> Ta
                 split,
                 system,
                 "-" if own[0].unfit else str(decided["d_ffn"]),
-                f"{ended[0].parameters:,}" if ended else "-",
+                _weights(ended),
                 how_many(own, len(ended)),
                 *_score_cells(score),
                 percent(float(np.mean(aurocs)) if aurocs else None),
@@ -340,16 +359,20 @@ def tasks_table(planned: Sequence[Planned], found: Found) -> Table:
     tests: list[str] = []
     for task, some in by_row(planned).items():
         runs = ended_well(some, found)
-        for system in dict.fromkeys(one.system for one in some):
+        for system in systems_of(some):
             own, ended = of_system(some, system), runs.get(system, [])
-            tests = [split for split in ended[0].accuracy if split != "valid"] if ended else tests
-            weights = f"{ended[0].parameters:,}" if ended else "-"
+            tests = ended[0].tests if ended else tests
             cells = [_mean_and_least([one.accuracy[split] for one in ended]) for split in tests]
-            start = [task, percent(TASKS[task].chance), system, weights, how_many(own, len(ended))]
+            start = [task, percent(TASKS[task].chance), system, _weights(ended), how_many(own, len(ended))]
             rows.append([*start, *cells])
     header = ["task", "chance %", "system", "weights", "seeds", *(f"{test} % (least)" for test in tests)]
     rows = [[*row, *["-"] * (len(header) - len(row))] for row in rows]
     return Table("### Made tasks", header, rows, what_failed(planned, found))
+
+
+def _weights(ended: Sequence[TextFound]) -> str:
+    """Of a system's runs, which are all equally large."""
+    return f"{ended[0].parameters:,}" if ended else "-"
 
 
 def _mean_and_least(accuracies: Sequence[float]) -> str:

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from hyperconformer.bench.text_plan import Planned
-from hyperconformer.bench.text_tables import Found, Table, how_many, of_system, percent, what_failed
+from hyperconformer.bench.text_tables import (
+    Found,
+    Table,
+    how_many,
+    of_system,
+    percent,
+    systems_of,
+    what_failed,
+)
 from hyperconformer.bench.text_tuning import SPACE, expected_best
 
 
@@ -99,7 +107,7 @@ def tuning_table(planned: Sequence[Planned], found: Found) -> Table:
     shown = shown_trials(max(1, len(common)))
     header = ["corpus", "system", "trials", "diverged", *(f"best of {n} %" for n in shown), "the best trial"]
     rows, scores = [], trial_scores(planned, found)
-    for system in dict.fromkeys(one.system for one in planned):
+    for system in systems_of(planned):
         own, best = of_system(planned, system), expected_best(scores.get(system, []))
         counted = [one for one in own if one.number in common]
         diverged = sum(found[one.run.key].status == "diverged" for one in counted)
