@@ -5,17 +5,19 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from hyperconformer.device import check_device
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate.jobs import run_jobs
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Answer, Asked, Done, Task
+from hyperconformer.evaluate.work import Worker
 from hyperconformer.inference.calibrating import load_calibrations
-from hyperconformer.inference.reading import plan_batches
+from hyperconformer.inference.jobs import share_work
+from hyperconformer.inference.reading import Portion, plan_batches
 from hyperconformer.types import Utterance
 
 
@@ -114,21 +116,22 @@ def gather(
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
     """
     check_device(settings.device)
-    task, split_of = _task(settings, corpus, asked)
+    task, portions = _task(settings, asked), _portions(corpus, settings.batch_seconds)
     every = [utterance for utterances in corpus.values() for utterance in utterances]
+    split_of = [split for split, utterances in corpus.items() for _ in utterances]
     variants = sum(len(one.variants) for one in asked)
     found = {split: Heard([], [{} for _ in range(variants)]) for split in corpus}
     begun = ready = time.perf_counter()
     hidden = None if settings.progress else True
     with tqdm(total=len(every), unit="utterance", desc="decoded", disable=hidden) as bar:
-        for done in run_jobs(task, settings.jobs):
+        for done in share_work(partial(Worker, task), portions, settings.jobs):
             if done is None:
                 ready = time.perf_counter()
                 continue
-            found[split_of[done.number]].add(done, every)
+            found[split_of[done.files[0]]].add(done, every)
             for fault in done.faults.values():
                 tqdm.write(f"error: {fault}", file=sys.stderr)
-            bar.update(len(task.plan[done.number]))
+            bar.update(len(done.files))
     took = time.perf_counter() - ready
     for split, heard in found.items():
         heard.utterances = [utterance for utterance in corpus[split] if utterance.id in heard.seconds]
@@ -144,25 +147,13 @@ def _silent(*splits: str) -> str:
     return f"no audio of split {', '.join(map(repr, splits))} can be decoded: copy it again"
 
 
-def _task(
-    settings: Settings, corpus: Mapping[str, Sequence[Utterance]], asked: Sequence[Asked]
-) -> tuple[Task, list[str]]:
-    """What every process is told, and the split that each batch is of."""
-    plan: list[list[int]] = []
-    paths: list[str] = []
-    split_of: list[str] = []
-    for split, utterances in corpus.items():
-        own = plan_batches([utterance.seconds for utterance in utterances], settings.batch_seconds)
-        plan += [[len(paths) + file for file in batch] for batch in own]
-        split_of += [split] * len(own)
-        paths += [utterance.path for utterance in utterances]
+def _task(settings: Settings, asked: Sequence[Asked]) -> Task:
+    """What every process is told."""
     calibrations = (
         load_calibrations(Path(settings.calibration), settings.decode) if settings.calibration else {}
     )
-    task = Task(
+    return Task(
         settings.model,
-        tuple(paths),
-        plan,
         tuple(asked),
         lm=settings.lm,
         ngram=settings.ngram,
@@ -172,7 +163,17 @@ def _task(
         word_timestamps=settings.word_timestamps,
         calibrations=calibrations,
     )
-    return task, split_of
+
+
+def _portions(corpus: Mapping[str, Sequence[Utterance]], batch_seconds: float) -> list[Portion]:
+    """Batches of every split, by the numbers that utterances have in all splits together."""
+    portions: list[Portion] = []
+    before = 0
+    for utterances in corpus.values():
+        plan = plan_batches([utterance.seconds for utterance in utterances], batch_seconds)
+        portions += [{before + file: utterances[file].path for file in batch} for batch in plan]
+        before += len(utterances)
+    return portions
 
 
 def _say(found: Mapping[str, Heard], settings: Settings, loading: float, decoding: float) -> None:

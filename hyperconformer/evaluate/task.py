@@ -1,6 +1,6 @@
 """What a process is told that decodes, and what it tells of every batch; all of it travels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hyperconformer.decoding.confidence import Calibration
@@ -38,16 +38,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Task:
-    """All that a process needs to decode some batches.
+    """All that a process needs to decode batches.
 
     Attributes
     ----------
     model : str
         Model folder.
-    paths : tuple of str
-        Audio files.
-    plan : sequence of sequence of int
-        Batches of them.
     asked : tuple of Asked
     lm, ngram, hotwords : str or None
         Folder and files of what helps the searches.
@@ -59,13 +55,11 @@ class Task:
 
     Examples
     --------
-    >>> Task("model", ("a.flac",), [[0]], (Asked("greedy", SearchOptions()),)).precision
+    >>> Task("model", (Asked("greedy", SearchOptions()),)).precision
     'fp32'
     """
 
     model: str
-    paths: tuple[str, ...]
-    plan: Sequence[Sequence[int]]
     asked: tuple[Asked, ...]
     lm: str | None = None
     ngram: str | None = None
@@ -130,8 +124,6 @@ class Done:
 
     Attributes
     ----------
-    number : int
-        Place of the batch in the plan.
     seconds : dict of int to float
         Duration of each of its files.
     answers : tuple of dict of int to Answer
@@ -146,13 +138,17 @@ class Done:
 
     Examples
     --------
-    >>> Done(0, {}, ({},), {3: "no such file"}).faults
-    {3: 'no such file'}
+    >>> Done({1: 2.5}, ({},), {3: "no such file"}).files
+    [1, 3]
     """
 
-    number: int
     seconds: dict[int, float]
     answers: tuple[dict[int, Answer], ...]
     faults: dict[int, str] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
     span: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def files(self) -> list[int]:
+        """All of the batch, whether they could be read or not."""
+        return [*self.seconds, *self.faults]

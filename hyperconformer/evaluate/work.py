@@ -16,6 +16,7 @@ from hyperconformer.evaluate.task import Answer, Asked, Done, Said, Task
 from hyperconformer.inference.bundle import load_bundle
 from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.encoding import Encoded, encode_files, set_precision
+from hyperconformer.inference.reading import Portion
 from hyperconformer.inference.search_models import open_models
 from hyperconformer.types import Hypothesis, Word
 
@@ -37,7 +38,7 @@ class Worker:
     Examples
     --------
     >>> from hyperconformer.decoding.options import SearchOptions
-    >>> Worker(Task("no/such/model", (), [], (Asked("greedy", SearchOptions()),)))
+    >>> Worker(Task("no/such/model", (Asked("greedy", SearchOptions()),)))
     Traceback (most recent call last):
         ...
     hyperconformer.errors.InputError: model 'no/such/model' is not a folder: give the ...
@@ -54,25 +55,25 @@ class Worker:
             raise InputError(str(error)) from error
         set_precision(self.model, task.precision)
 
-    def work(self, numbers: Iterable[int] | None = None) -> Iterator[Done]:
+    def __call__(self, portions: Iterable[Portion]) -> Iterator[Done]:
         """Decode batches.
 
         Parameters
         ----------
-        numbers : iterable of int or None
-            Which ones; None takes all.
+        portions : iterable of Portion
+            Audio files of each.
 
         Yields
         ------
         Done
         """
-        task, begun = self.task, time.monotonic()
-        for heard in encode_files(self.model, task.paths, task.plan, numbers, clock=self.clock):
+        begun = time.monotonic()
+        for heard in encode_files(self.model, portions, clock=self.clock):
             batch = heard.batch
             answers = tuple(self._answers(heard)) if batch.files else ()
             seconds = dict(zip(batch.files, batch.seconds, strict=True))
             span = begun, time.monotonic()
-            yield Done(batch.number, seconds, answers, batch.faults, self.clock.take(), span)
+            yield Done(seconds, answers, batch.faults, self.clock.take(), span)
             begun = time.monotonic()
 
     @torch.inference_mode()

@@ -1,13 +1,13 @@
 """Audio files to encoder output, batch by batch, while the next ones are read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hyperconformer.inference.clock import Clock
-from hyperconformer.inference.reading import AudioBatch, read_batches
+from hyperconformer.inference.reading import AudioBatch, Portion, read_batches
 from hyperconformer.models.asr import ASR
 
 NO_SCORES = (
@@ -31,7 +31,7 @@ class Encoded:
 
     Examples
     --------
-    >>> batch = AudioBatch(0, (), torch.zeros(0, 0), torch.zeros(0).long(), {0: "no such file"})
+    >>> batch = AudioBatch({}, torch.zeros(0, 0), torch.zeros(0).long(), {0: "no such file"})
     >>> Encoded(batch, torch.zeros(0, 0, 8), torch.zeros(0).long()).batch.faults
     {0: 'no such file'}
     """
@@ -99,21 +99,14 @@ def encode(model: ASR, samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, T
     return memory_btd.float(), frames_b
 
 
-def encode_files(
-    model: ASR,
-    paths: Sequence[str],
-    plan: Sequence[Sequence[int]],
-    numbers: Iterable[int] | None = None,
-    *,
-    clock: Clock,
-) -> Iterator[Encoded]:
+def encode_files(model: ASR, portions: Iterable[Portion], *, clock: Clock) -> Iterator[Encoded]:
     """Hear files, batch by batch; the next ones are read meanwhile.
 
     Parameters
     ----------
     model : ASR
         In evaluation mode.
-    paths, plan, numbers
+    portions : iterable of Portion
         As :func:`~hyperconformer.inference.reading.read_batches` takes them.
     clock : Clock
         Is told what time went by waiting for audio (``wait``) and hearing it (``encode``).
@@ -127,30 +120,28 @@ def encode_files(
     --------
     >>> from hyperconformer.models.config import ModelConfig
     >>> model = ASR(ModelConfig(output_neurons=12, d_model=8, nhead=2)).eval()
-    >>> [heard] = encode_files(model, ["no/such.flac"], [[0]], clock=Clock())
+    >>> [heard] = encode_files(model, [{0: "no/such.flac"}], clock=Clock())
     >>> heard.memory_btd.shape
     torch.Size([0, 0, 8])
     """
     device = model.ctc_head.weight.device
-    for batch in clock.each("wait", read_batches(paths, plan, numbers)):
+    for batch in clock.each("wait", read_batches(portions)):
         if not batch.files:
             yield Encoded(batch, torch.zeros(0, 0, model.config.d_model), batch.lengths_b)
             continue
         with clock("encode"):
             memory_btd, lengths_b = encode(model, batch.samples_bs.to(device), batch.lengths_b.to(device))
-            heard = finite(Encoded(batch, memory_btd, lengths_b), paths)
+            heard = finite(Encoded(batch, memory_btd, lengths_b))
         yield heard
 
 
-def finite(heard: Encoded, paths: Sequence[str]) -> Encoded:
+def finite(heard: Encoded) -> Encoded:
     """Leave out recordings that the model makes no numbers of, such as samples of 1e24: no search can.
 
     Parameters
     ----------
     heard : Encoded
         Its encoder output may hold NaN and infinities.
-    paths : sequence of str
-        Audio files.
 
     Returns
     -------
@@ -159,24 +150,19 @@ def finite(heard: Encoded, paths: Sequence[str]) -> Encoded:
 
     Examples
     --------
-    >>> batch = AudioBatch(0, (0, 1), torch.zeros(2, 640), torch.tensor([640, 640]), {})
+    >>> batch = AudioBatch({0: "a.wav", 1: "b.wav"}, torch.zeros(2, 640), torch.tensor([640, 640]), {})
     >>> memory_btd = torch.tensor([[[1.0]], [[float("nan")]]])
-    >>> heard = finite(Encoded(batch, memory_btd, torch.tensor([1, 1])), ["a.wav", "b.wav"])
+    >>> heard = finite(Encoded(batch, memory_btd, torch.tensor([1, 1])))
     >>> heard.batch.files, list(heard.batch.faults), heard.memory_btd.shape
-    ((0,), [1], torch.Size([1, 1, 1]))
+    ({0: 'a.wav'}, [1], torch.Size([1, 1, 1]))
     """
     batch, finite_b = heard.batch, heard.memory_btd.isfinite().flatten(1).all(dim=1).cpu()
     if finite_b.all():
         return heard
-    rows = list(zip(batch.files, finite_b.tolist(), strict=True))
-    faults = {file: f"audio file {paths[file]!r} {NO_SCORES}" for file, fine in rows if not fine}
-    kept = AudioBatch(
-        batch.number,
-        tuple(file for file, fine in rows if fine),
-        batch.samples_bs[finite_b],
-        batch.lengths_b[finite_b],
-        batch.faults | faults,
-    )
+    rows = list(zip(batch.files.items(), finite_b.tolist(), strict=True))
+    faults = {file: f"audio file {path!r} {NO_SCORES}" for (file, path), fine in rows if not fine}
+    files = dict(row for row, fine in rows if fine)
+    kept = AudioBatch(files, batch.samples_bs[finite_b], batch.lengths_b[finite_b], batch.faults | faults)
     there_b = finite_b.to(heard.memory_btd.device)
     return replace(
         heard, batch=kept, memory_btd=heard.memory_btd[there_b], lengths_b=heard.lengths_b[there_b]

@@ -1,22 +1,30 @@
 """Many audio files to padded batches, read by threads ahead of whoever takes them."""
 
+import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from hyperconformer.audio import read_audio, read_short_audio
+from hyperconformer.audio import audio_seconds, read_audio, read_short_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
+from hyperconformer.inference.longform_options import LongformOptions
 
 THREADS = 4
 AHEAD = 2
 """Batches that are read before they are asked for."""
+
+WINDOW = 512
+"""Files whose headers are read at once, to bring those of about the same length together."""
+
+Portion = Mapping[int, str]
+"""Files that are heard together: the number of each, and its path."""
 
 
 @dataclass(frozen=True)
@@ -25,31 +33,28 @@ class AudioBatch:
 
     Attributes
     ----------
-    number : int
-        Place of the batch in its plan.
-    files : tuple of int
-        Which file each row is.
+    files : mapping of int to str
+        Which file each row is, and its path.
     samples_bs : Tensor, shape (B, S), float32
         Zero beyond each recording's end.
     lengths_b : Tensor, shape (B,), long
         Samples of each.
     faults : dict of int to str
         Files that could not be read and have no row, and why.
-    longer : tuple of int
-        Files that last longer than they may and have no row either.
+    longer : mapping of int to str
+        Files that last longer than they may and have no row either, and their paths.
 
     Examples
     --------
-    >>> AudioBatch(0, (7,), torch.zeros(1, 16_000), torch.tensor([16_000]), {}).seconds
+    >>> AudioBatch({7: "a.wav"}, torch.zeros(1, 16_000), torch.tensor([16_000]), {}).seconds
     [1.0]
     """
 
-    number: int
-    files: tuple[int, ...]
+    files: Portion
     samples_bs: Tensor
     lengths_b: Tensor
     faults: dict[int, str]
-    longer: tuple[int, ...] = ()
+    longer: Portion = field(default_factory=dict)
 
     @property
     def seconds(self) -> list[float]:
@@ -88,25 +93,57 @@ def plan_batches(seconds: Sequence[float], most_seconds: float) -> list[list[int
     return batches
 
 
+def plan_files(files: Iterable[tuple[int, str]], options: LongformOptions) -> Iterator[Portion]:
+    """Bring files of about the same length together, by what their headers say.
+
+    Parameters
+    ----------
+    files : iterable of (int, str)
+        Number and path of each, of which :data:`WINDOW` are looked at once.
+    options : LongformOptions
+        Audio of a batch, and what is heard in one piece.
+
+    Yields
+    ------
+    Portion
+        Of files that are longer than a piece, and of those whose header cannot be read, one each, before the
+        others of their window.
+
+    Examples
+    --------
+    >>> list(plan_files(enumerate(["no/such.wav", "none.flac"]), LongformOptions()))
+    [{0: 'no/such.wav'}, {1: 'none.flac'}]
+    """
+    waiting = iter(files)
+    while window := list(islice(waiting, WINDOW)):
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="header") as pool:
+            seconds = list(pool.map(_seconds, (path for _, path in window)))
+        alone = [math.inf if length > options.longest_seconds else length for length in seconds]
+        for batch in plan_batches(alone, options.batch_seconds):
+            yield dict(window[place] for place in batch)
+
+
+def _seconds(path: str) -> float:
+    try:
+        return audio_seconds(path)
+    except InputError:
+        # Whoever reads it says why it cannot be.
+        return math.inf
+
+
 def read_batches(
-    paths: Sequence[str],
-    plan: Sequence[Sequence[int]],
-    numbers: Iterable[int] | None = None,
+    portions: Iterable[Portion],
     *,
     most_seconds: float | None = None,
     threads: int = THREADS,
     ahead: int = AHEAD,
 ) -> Iterator[AudioBatch]:
-    """Read the batches of a plan; decoding a file does not hold up the thread that computes.
+    """Read files to batches; decoding them does not hold up the thread that computes.
 
     Parameters
     ----------
-    paths : sequence of str
-        Audio files.
-    plan : sequence of sequence of int
-        Of :func:`plan_batches`.
-    numbers : iterable of int or None
-        Which batches, in this order; it is asked for the next one when there is room for it. None: all.
+    portions : iterable of Portion
+        Files of each batch; it is asked for the next one when there is room for it.
     most_seconds : float or None
         A file is read no further; None: all are read to their ends.
     threads : int
@@ -117,21 +154,23 @@ def read_batches(
     Yields
     ------
     AudioBatch
+        One of each portion, in their order.
 
     Examples
     --------
-    >>> [batch] = read_batches(["no/such.flac"], [[0]])
+    >>> [batch] = read_batches([{7: "no/such.flac"}])
     >>> batch.files, batch.faults
-    ((), {0: "audio file 'no/such.flac' does not exist: check the path"})
+    ({}, {7: "audio file 'no/such.flac' does not exist: check the path"})
     """
-    wanted = iter(range(len(plan)) if numbers is None else numbers)
-    pending: deque[tuple[int, dict[int, Future[Tensor | None]]]] = deque()
+    wanted = iter(portions)
+    pending: deque[tuple[Portion, list[Future[Tensor | None]]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="audio") as pool:
 
         def fill() -> None:
-            for number in islice(wanted, ahead + 1 - len(pending)):
-                futures = {file: pool.submit(_read, paths[file], most_seconds) for file in plan[number]}
-                pending.append((number, futures))
+            for portion in islice(wanted, ahead + 1 - len(pending)):
+                pending.append(
+                    (portion, [pool.submit(_read, path, most_seconds) for path in portion.values()])
+                )
 
         try:
             fill()
@@ -141,7 +180,7 @@ def read_batches(
                 yield batch
         finally:
             for _, futures in pending:
-                for future in futures.values():
+                for future in futures:
                     future.cancel()
 
 
@@ -150,10 +189,10 @@ def _read(path: str, most_seconds: float | None) -> Tensor | None:
     return None if samples is None else torch.from_numpy(samples)
 
 
-def _padded(number: int, futures: dict[int, Future[Tensor | None]]) -> AudioBatch:
+def _padded(portion: Portion, futures: Sequence[Future[Tensor | None]]) -> AudioBatch:
     rows: dict[int, Tensor] = {}
     faults: dict[int, str] = {}
-    for file, future in futures.items():
+    for file, future in zip(portion, futures, strict=True):
         try:
             samples = future.result()
         except InputError as error:
@@ -161,7 +200,8 @@ def _padded(number: int, futures: dict[int, Future[Tensor | None]]) -> AudioBatc
         else:
             if samples is not None:
                 rows[file] = samples
-    longer = tuple(file for file in futures if file not in rows and file not in faults)
+    files = {file: portion[file] for file in rows}
+    longer = {file: path for file, path in portion.items() if file not in rows and file not in faults}
     padded_bs = pad_sequence(list(rows.values()), batch_first=True) if rows else torch.zeros(0, 0)
     lengths_b = torch.tensor([len(samples) for samples in rows.values()], dtype=torch.long)
-    return AudioBatch(number, tuple(rows), padded_bs, lengths_b, faults, longer)
+    return AudioBatch(files, padded_bs, lengths_b, faults, longer)

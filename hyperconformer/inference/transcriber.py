@@ -1,9 +1,7 @@
 """Audio to text with a trained model."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from hyperconformer.audio import Samples, as_house_audio, audio_seconds, open_audio
+from hyperconformer.audio import Samples, as_house_audio, open_audio
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.errors import InputError
 from hyperconformer.inference.backends import Choice, open_recogniser
@@ -19,7 +17,7 @@ from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.hub import resolve_model
 from hyperconformer.inference.listener import Listener, or_raise
 from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
-from hyperconformer.inference.reading import THREADS, AudioBatch, plan_batches, read_batches
+from hyperconformer.inference.reading import AudioBatch, Portion, plan_files, read_batches
 from hyperconformer.inference.recogniser import Recogniser
 from hyperconformer.models.asr import ASR
 from hyperconformer.text import Tokenizer
@@ -27,11 +25,10 @@ from hyperconformer.types import Segment, Transcript
 
 Audio = str | Path | BinaryIO | npt.NDArray[Any] | Tensor
 Found = tuple[int, Transcript | InputError]
+Heard = Found | float
+"""What was said in a file, or seconds of audio that have been heard since the last ones."""
 Progress = Callable[[float], None]
 """Is told of seconds of audio that have been heard since it was told last."""
-
-WINDOW = 512
-"""Files whose headers are read at once, to bring those of about the same length together."""
 
 
 class Transcriber:
@@ -217,63 +214,63 @@ class Transcriber:
         Yields
         ------
         int
-            Which of the files; they come in another order within every :data:`WINDOW`.
+            Which of the files; they come in another order within every
+            :data:`~hyperconformer.inference.reading.WINDOW`.
         Transcript or InputError
             What was said, the same as :meth:`transcribe` gives, or why the file could not be read.
         """
-        waiting, offset = iter(paths), 0
-        while window := [str(path) for path in islice(waiting, WINDOW)]:
-            for file, found in self._of_window(window, progress):
-                yield offset + file, found
-            offset += len(window)
+        for found in self.hear(plan_files(enumerate(map(str, paths)), self._listener.longform)):
+            if not isinstance(found, float):
+                yield found
+            elif progress is not None:
+                progress(found)
 
-    def _of_window(self, paths: Sequence[str], progress: Progress | None) -> Iterator[Found]:
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="header") as pool:
-            lengths = list(pool.map(_length, paths))
-        short: dict[int, float] = {}
-        long: list[int] = []
-        for file, length in enumerate(lengths):
-            if isinstance(length, InputError):
-                yield file, length
-            elif length <= self._listener.longform.longest_seconds:
-                short[file] = length
-            else:
-                long.append(file)
-        yield from self._of_short(paths, short, long, progress)
-        for file in long:
+    def hear(self, portions: Iterable[Portion]) -> Iterator[Heard]:
+        """Recognise files portion by portion, while the next ones are read.
+
+        Parameters
+        ----------
+        portions : iterable of Portion
+            As :func:`~hyperconformer.inference.reading.plan_files` gives them.
+
+        Yields
+        ------
+        Heard
+            What was said in a file, as :meth:`transcribe_files` has it, or seconds of audio that have been
+            heard since the last ones.
+        """
+        clock, longest = Clock(), self._listener.longform.longest_seconds
+        for batch in clock.each("read", read_batches(portions, most_seconds=longest)):
+            for file, fault in batch.faults.items():
+                yield file, InputError(fault)
+            yield from self._of_batch(batch, clock)
+            for file, path in batch.longer.items():
+                yield from self._of_long(file, path)
+
+    def _of_batch(self, batch: AudioBatch, clock: Clock) -> Iterator[Heard]:
+        rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
+        heard = self._listener.batch([samples[:length] for samples, length in rows], clock)
+        took, whole = clock.take(), float(sum(batch.seconds))
+        yield whole
+        for (file, path), length, found in zip(batch.files.items(), batch.seconds, heard, strict=True):
+            timings = {name: spent * length / whole for name, spent in took.items()}
             try:
-                yield file, self.transcribe(paths[file], progress=progress)
+                segment = or_raise(found, f"audio file {path!r}")
+                yield file, Transcript(length, (segment,), timings)
             except InputError as error:
                 yield file, error
 
-    def _of_short(
-        self, paths: Sequence[str], seconds: Mapping[int, float], long: list[int], progress: Progress | None
-    ) -> Iterator[Found]:
-        """Files that are short by their headers; those that are not after all are added to the long ones."""
-        files, clock, tally = list(seconds), Clock(), _Tally(progress)
-        options = self._listener.longform
-        plan = plan_batches(list(seconds.values()), options.batch_seconds)
-        own = [paths[file] for file in files]
-        for batch in clock.each("read", read_batches(own, plan, most_seconds=options.longest_seconds)):
-            long += [files[place] for place in batch.longer]
-            for place, fault in batch.faults.items():
-                yield files[place], InputError(fault)
-            for place, found in self._of_batch(batch, own, clock, tally):
-                yield files[place], found
-
-    def _of_batch(
-        self, batch: AudioBatch, paths: Sequence[str], clock: Clock, tally: "_Tally"
-    ) -> Iterator[Found]:
-        rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
-        heard = self._listener.batch([tally(samples[:length]) for samples, length in rows], clock)
-        took, whole = clock.take(), sum(batch.seconds)
-        for place, length, found in zip(batch.files, batch.seconds, heard, strict=True):
-            timings = {name: spent * length / whole for name, spent in took.items()}
-            try:
-                segment = or_raise(found, f"audio file {paths[place]!r}")
-                yield place, Transcript(length, (segment,), timings)
-            except InputError as error:
-                yield place, error
+    def _of_long(self, file: int, path: str) -> Iterator[Heard]:
+        segments, clock, tally, told = list[Segment](), Clock(), _Tally(None), 0
+        try:
+            for segment in self._segments(path, None, clock, tally):
+                segments.append(segment)
+                yield (tally.samples - told) / SAMPLE_RATE
+                told = tally.samples
+            yield (tally.samples - told) / SAMPLE_RATE
+            yield file, Transcript(tally.samples / SAMPLE_RATE, tuple(segments), clock.take())
+        except InputError as error:
+            yield file, error
 
     def _segments(
         self, audio: Audio, sample_rate_hz: int | None, clock: Clock, tally: "_Tally"
@@ -308,10 +305,3 @@ def _blocks(audio: Audio, sample_rate_hz: int | None, opened: ExitStack) -> tupl
     if sample_rate_hz is not None:
         raise InputError(f"{recording.name}: a file tells its own rate: leave sample_rate_hz out")
     return recording.blocks(), recording.name
-
-
-def _length(path: str) -> float | InputError:
-    try:
-        return audio_seconds(path)
-    except InputError as error:
-        return error

@@ -33,7 +33,9 @@ FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--device",), {"default": "cpu", "help": "cpu (default) or cuda"}),
     (("--precision",), {"default": "fp32", "choices": ("fp32", "bf16", "fp16"),
                         "help": "of the encoder (fp32); fp16 needs a GPU"}),
-    (("--threads",), {"type": positive, "metavar": "N", "help": "of the CPU (all cores)"}),
+    (("--jobs",), {"type": positive, "default": 1, "metavar": "N",
+                   "help": "processes that share many files (1); on a CPU one a core is the fastest"}),
+    (("--threads",), {"type": positive, "metavar": "N", "help": "of the CPU, all jobs together (all cores)"}),
     (("--noprogressbar",), {"action": "store_true", "help": "show no bar, as where none can be seen"}),
 )  # fmt: skip
 LONGFORM: tuple[tuple[str, dict[str, Any]], ...] = (

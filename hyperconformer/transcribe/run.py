@@ -4,12 +4,15 @@ import errno
 import io
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from hyperconformer.errors import InputError
+from hyperconformer.inference.bundle_files import TOKENIZER
 from hyperconformer.inference.writers import Spell
 from hyperconformer.transcribe.inputs import STANDARD_INPUT, Input, find_inputs
 from hyperconformer.transcribe.outputs import Outputs
@@ -20,7 +23,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Faults that the next file would meet as well."""
 
 if TYPE_CHECKING:
-    from hyperconformer.inference.transcriber import Found, Transcriber
+    from hyperconformer.inference.reading import Portion
+    from hyperconformer.inference.transcriber import Heard, Transcriber
 
 
 def transcribe(settings: Settings) -> int:
@@ -67,14 +71,13 @@ def transcribe(settings: Settings) -> int:
     return 1 if faults else 0
 
 
-def _open(settings: Settings) -> "Transcriber":
-    import torch  # slow
+def _opened(
+    settings: Settings, standard_input: int | None
+) -> "Callable[[Iterable[Portion]], Iterator[Heard]]":
+    """Open the model: it hears standard input, if that is among the recordings, and portions of files."""
+    from hyperconformer.inference.transcriber import Transcriber  # slow
 
-    from hyperconformer.inference.transcriber import Transcriber
-
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    return Transcriber.load(
+    transcriber = Transcriber.load(
         settings.model,
         settings.device,
         precision=settings.precision,
@@ -87,20 +90,58 @@ def _open(settings: Settings) -> "Transcriber":
         one_pass=settings.one_pass,
         **settings.helpers,
     )
+    return partial(_hear, transcriber, standard_input)
+
+
+def _hear(
+    transcriber: "Transcriber", standard_input: int | None, portions: "Iterable[Portion]"
+) -> "Iterator[Heard]":
+    """What a process hears."""
+    if standard_input is not None:
+        try:
+            if sys.stdin is None:
+                raise InputError("standard input is closed: send audio into it, as in '- < speech.wav'")
+            found = transcriber.transcribe(sys.stdin.buffer)
+            yield found.seconds
+            yield standard_input, found
+        except InputError as error:
+            yield standard_input, error
+    yield from transcriber.hear(portions)
+
+
+def _shared(wanted: Sequence[Input], settings: Settings) -> "Iterator[Heard | None]":
+    """What all processes hear, after None once they are ready."""
+    import torch  # slow
+
+    from hyperconformer.inference.jobs import share_work
+    from hyperconformer.inference.reading import plan_files
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    paths = [(place, one.path) for place, one in enumerate(wanted)]
+    standard_input = next((place for place, path in paths if path == STANDARD_INPUT), None)
+    portions = plan_files((file for file in paths if file[0] != standard_input), settings.longform)
+    return share_work(partial(_opened, settings, standard_input), portions, settings.jobs)
 
 
 def _transcribe(wanted: Sequence[Input], outputs: Outputs, settings: Settings) -> bool:
     """Whether all went well."""
-    begun = time.perf_counter()
-    transcriber = _open(settings)
-    ready = time.perf_counter()
-    spell, faults, turn = transcriber.tokenizer.decode, 0, 0
+    begun = ready = time.perf_counter()
+    spell: Spell | None = None
+    faults = turn = 0
     early: dict[int, Transcript | InputError] = {}
     # None: a bar only where somebody sees it.
     hidden = None if settings.progress else True
     with tqdm(total=len(wanted), unit="file", disable=hidden, leave=False) as bar:
         progress = _Progress(bar)
-        for place, found in _heard(wanted, transcriber, progress):
+        for heard in _shared(wanted, settings):
+            if heard is None:
+                ready, spell = progress.begin(), _speller(settings.model)
+                continue
+            if isinstance(heard, float):
+                progress(heard)
+                continue
+            place, found = heard
             found = _written(wanted[place], found, outputs, spell)
             if isinstance(found, InputError):
                 faults += 1
@@ -113,16 +154,17 @@ def _transcribe(wanted: Sequence[Input], outputs: Outputs, settings: Settings) -
                 turn += 1
     if len(wanted) > 1 or outputs.folder is not None:
         took = time.perf_counter() - ready
-        heard = f"{_files(len(wanted) - faults)}, {progress.seconds / 60:.1f} min of audio in {took:.1f} s, "
-        said = f"{heard}{progress.seconds / took:.0f} x real time (and {ready - begun:.1f} s before, to load)"
+        jobs = f" by {settings.jobs} jobs" if settings.jobs > 1 else ""
+        heard_files = f"{_files(len(wanted) - faults)}, {progress.seconds / 60:.1f} min of audio"
+        said = f"{heard_files} in {took:.1f} s{jobs}, {progress.seconds / took:.0f} x real time"
         unread = f"; {_files(faults)} could not be read" if faults else ""
         where = f" -> {outputs.folder}" if outputs.folder is not None else ""
-        print(f"{said}{unread}{where}", file=sys.stderr)
+        print(f"{said} (and {ready - begun:.1f} s before, to load){unread}{where}", file=sys.stderr)
     return not faults
 
 
 def _written(
-    one: Input, found: Transcript | InputError, outputs: Outputs, spell: Spell
+    one: Input, found: Transcript | InputError, outputs: Outputs, spell: Spell | None
 ) -> Transcript | InputError:
     """What was found, or why it could not be written, unless the next file would meet that as well."""
     try:
@@ -140,27 +182,22 @@ class _Progress:
     def __init__(self, bar: "tqdm[None]") -> None:
         self.seconds, self._begun, self._bar = 0.0, time.perf_counter(), bar
 
+    def begin(self) -> float:
+        """Count time from now on."""
+        self._begun = time.perf_counter()
+        return self._begun
+
     def __call__(self, seconds: float) -> None:
         self.seconds += seconds
         rate = self.seconds / (time.perf_counter() - self._begun)
         self._bar.set_postfix_str(f"{self.seconds / 60:.1f} min, {rate:.0f} x real time")
 
 
-def _heard(wanted: Sequence[Input], transcriber: "Transcriber", progress: _Progress) -> Iterator["Found"]:
-    """Recordings as they get done."""
-    for place, one in enumerate(wanted):
-        if one.path == STANDARD_INPUT:
-            try:
-                if sys.stdin is None:
-                    raise InputError("standard input is closed: send audio into it, as in '- < speech.wav'")
-                yield place, transcriber.transcribe(sys.stdin.buffer, progress=progress)
-            except InputError as error:
-                yield place, error
-    files = [place for place, one in enumerate(wanted) if one.path != STANDARD_INPUT]
-    for file, found in transcriber.transcribe_files(
-        [wanted[place].path for place in files], progress=progress
-    ):
-        yield files[file], found
+def _speller(model: str) -> Spell:
+    """What spells hypotheses, of a model folder that has been opened."""
+    from hyperconformer.text import Tokenizer  # slow
+
+    return Tokenizer.load(Path(model) / TOKENIZER).decode
 
 
 def _files(count: int) -> str:

@@ -12,6 +12,7 @@ from hyperconformer.inference.longform_options import DEFAULT, LongformOptions
 from hyperconformer.inference.search_flags import check_heeded, check_helpers, given_helpers, given_options
 from hyperconformer.inference.trained import weighted
 from hyperconformer.inference.writers import WRITERS
+from hyperconformer.transcribe.inputs import STANDARD_INPUT
 
 ALL = "all"
 TIMED = ("srt", "vtt")
@@ -40,6 +41,9 @@ class Settings:
     backend : str or None
     device, precision : str
     threads : int or None
+        Of all jobs together.
+    jobs : int
+        Processes.
     longform : LongformOptions
     one_pass : bool
     progress : bool
@@ -74,6 +78,7 @@ class Settings:
     device: str = "cpu"
     precision: str = "fp32"
     threads: int | None = None
+    jobs: int = 1
     longform: LongformOptions = DEFAULT
     one_pass: bool = False
     progress: bool = True
@@ -84,6 +89,8 @@ class Settings:
         self._check_output()
         if self.threads is not None and self.threads > (most := 4 * (os.cpu_count() or 1)):
             raise InputError(f"--threads {self.threads} is more than {most}, four for each core: give fewer")
+        if self.jobs > 1 and STANDARD_INPUT in self.files:
+            raise InputError("--jobs is about files, standard input is one recording: leave one of them out")
         if self.precision == "fp16" and self.device == "cpu":
             raise InputError("fp16 needs a GPU: use --precision bf16, or --device cuda")
         for flag, only in (("device", "cpu"), ("precision", "fp32")):

@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import multiprocessing
-import os
-import signal
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -18,15 +16,18 @@ from hyperconformer.data.librispeech import prepare_librispeech, scan_split
 from hyperconformer.decoding.options import HEEDED, SearchOptions
 from hyperconformer.decoding.searches import SEARCHES
 from hyperconformer.errors import InputError
-from hyperconformer.evaluate import jobs, sweep
+from hyperconformer.evaluate import sweep
 from hyperconformer.evaluate.command import add_arguments
 from hyperconformer.evaluate.corpus import read_splits
 from hyperconformer.evaluate.gather import Heard, gather
 from hyperconformer.evaluate.settings import Settings
 from hyperconformer.evaluate.task import Asked, Done, Task
+from hyperconformer.evaluate.work import Worker
 from hyperconformer.inference import search_flags
 from hyperconformer.inference.bundle import load_bundle
+from hyperconformer.inference.jobs import share_work
 from hyperconformer.inference.language_model_bundle import save_language_model
+from hyperconformer.inference.reading import Portion
 from hyperconformer.inference.transcriber import Transcriber
 from hyperconformer.models.config import LanguageModelConfig
 from hyperconformer.models.language_model import LanguageModel
@@ -379,17 +380,20 @@ def test_rescoring_again_is_exact(tiny_bundle: Path, tiny_lm: Path, tiny_librisp
             assert ours[name].nbest[0].score == pytest.approx(answer.nbest[0].score)
 
 
-def task(model: Path, paths: Sequence[str]) -> Task:
-    """One file a batch, decoded greedily."""
-    plan = [[file] for file in range(len(paths))]
-    return Task(str(model), tuple(paths), plan, (Asked("greedy", SearchOptions()),))
+def opened(model: Path) -> partial[Worker]:
+    """What decodes greedily."""
+    return partial(Worker, Task(str(model), (Asked("greedy", SearchOptions()),)))
+
+
+def one_by_one(paths: Sequence[str]) -> list[Portion]:
+    return [{file: path} for file, path in enumerate(paths)]
 
 
 def test_jobs_find_what_one_finds(tiny_bundle: Path, tiny_librispeech) -> None:
     paths = [utterance.path for utterance in scan_split(tiny_librispeech(), "train-tiny")] + ["no/such.flac"]
-    (_, *alone), (_, *shared) = (list(jobs.run_jobs(task(tiny_bundle, paths), count)) for count in (1, 2))
-    shared.sort(key=lambda done: done.number)
-    assert [done.number for done in shared] == list(range(7))
+    alone, shared = (list(share_work(opened(tiny_bundle), one_by_one(paths), jobs))[1:] for jobs in (1, 2))
+    shared.sort(key=lambda done: done.files)
+    assert [done.files for done in shared] == [[file] for file in range(7)]
     for ours, truth in zip(shared, alone, strict=True):
         assert ours.seconds == truth.seconds and ours.faults == truth.faults
         for file in truth.seconds:
@@ -398,37 +402,9 @@ def test_jobs_find_what_one_finds(tiny_bundle: Path, tiny_librispeech) -> None:
     assert shared[-1].faults.keys() == {6}
 
 
-def test_a_killed_job_is_an_error(tiny_bundle: Path, tiny_librispeech) -> None:
-    paths = [scan_split(tiny_librispeech(), "train-tiny")[0].path] * 400
-    running = jobs.run_jobs(task(tiny_bundle, paths), 2)
-    assert next(running) is None
-    children = multiprocessing.active_children()
-    assert len(children) == 2
-    assert children[0].pid is not None
-    os.kill(children[0].pid, signal.SIGKILL)
-    with pytest.raises(InputError, match=r"a job was killed by signal 9 \(out of memory\?\)"):
-        list(running)
-    assert not any(child.is_alive() for child in children)
-
-
 def test_a_fault_of_a_job_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
-        list(jobs.run_jobs(task(tmp_path / "none", ["a.flac"]), 2))
-
-
-def test_a_job_whose_parent_is_dead_leaves(tiny_bundle: Path, tiny_librispeech) -> None:
-    [path, *_] = [utterance.path for utterance in scan_split(tiny_librispeech(), "train-tiny")]
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    given = (task(tiny_bundle, [path]), 1, context.Value("q", 0), theirs)
-    process = context.Process(target=jobs._child, args=given, daemon=True)
-    process.start()
-    theirs.close()
-    assert ours.recv() == (jobs.READY, "")
-    # What the system does for a process that is killed.
-    ours.close()
-    process.join(30)
-    assert process.exitcode == 0
+        list(share_work(opened(tmp_path / "none"), one_by_one(["a.flac"]), 2))
 
 
 def test_idle_jobs_make_nothing_faster(tiny_bundle: Path, tiny_librispeech) -> None:
@@ -441,7 +417,7 @@ def test_idle_jobs_make_nothing_faster(tiny_bundle: Path, tiny_librispeech) -> N
     # Two jobs, busy at the same time.
     both = Heard([], [{}])
     for file, span in enumerate(((0.0, 1.0), (0.5, 2.0))):
-        done = Done(file, {file: 30.0}, ({},), times={"encode": 0.5, "0": 0.5}, span=span)
+        done = Done({file: 30.0}, ({},), times={"encode": 0.5, "0": 0.5}, span=span)
         both.add(done, corpus["test-tiny"] * 2)
     both.seconds = {"a": 30.0, "b": 30.0}
     assert both.rate("encode", "0") == 30.0 and both.rate("encode") == 60.0

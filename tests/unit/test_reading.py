@@ -13,7 +13,8 @@ from hyperconformer.audio import read_audio
 from hyperconformer.inference import reading
 from hyperconformer.inference.clock import Clock
 from hyperconformer.inference.encoding import encode_files, set_precision
-from hyperconformer.inference.reading import plan_batches, read_batches
+from hyperconformer.inference.longform_options import LongformOptions
+from hyperconformer.inference.reading import Portion, plan_batches, plan_files, read_batches
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 
@@ -27,6 +28,11 @@ def recordings(tmp_path: Path) -> list[str]:
         soundfile.write(path, 0.1 * generator.standard_normal(4000 * (index + 1)), samplerate=16_000)
     Path(paths[1]).write_bytes(b"fLaC")
     return paths
+
+
+def portions(paths: list[str], *numbers: list[int]) -> list[Portion]:
+    """Recordings by their numbers."""
+    return [{number: paths[number] for number in group} for group in numbers]
 
 
 @given(
@@ -43,11 +49,23 @@ def test_a_plan_holds_every_file_once_and_keeps_to_its_size(
         assert len(batch) == 1 or seconds[batch[0]] * len(batch) <= most_seconds
 
 
+def test_what_is_long_or_cannot_be_read_stands_alone_and_first(
+    recordings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = LongformOptions(batch_seconds=1.0)
+    numbered = list(enumerate(recordings, start=10))
+    plan = [list(portion) for portion in plan_files(numbered, options)]
+    assert plan == [[11], [14], [13], [12], [10]]
+    # Nobody hears two seconds at once: 14 would, of the longer one.
+    assert [list(portion) for portion in plan_files(numbered, LongformOptions())] == [[11], [14, 13, 12, 10]]
+    monkeypatch.setattr(reading, "WINDOW", 2)
+    plan = [list(portion) for portion in plan_files(iter(numbered), options)]
+    assert plan == [[11], [10], [13], [12], [14]]
+
+
 def test_batches_hold_what_the_files_hold(recordings: list[str]) -> None:
-    plan = [[4, 1], [1], [3, 2, 0]]
-    batches = list(read_batches(recordings, plan, ahead=0))
-    assert [batch.number for batch in batches] == [0, 1, 2]
-    assert [batch.files for batch in batches] == [(4,), (), (3, 2, 0)]
+    batches = list(read_batches(portions(recordings, [4, 1], [1], [3, 2, 0]), ahead=0))
+    assert [list(batch.files) for batch in batches] == [[4], [], [3, 2, 0]]
     assert [list(batch.faults) for batch in batches] == [[1], [1], []]
     for batch in batches:
         for file, samples, length in zip(batch.files, batch.samples_bs, batch.lengths_b, strict=True):
@@ -57,22 +75,22 @@ def test_batches_hold_what_the_files_hold(recordings: list[str]) -> None:
 
 
 def test_files_that_are_longer_than_thought_are_named(recordings: list[str]) -> None:
-    [batch] = read_batches(recordings, [[4, 1, 3, 0]], most_seconds=1.0)
-    assert (batch.files, batch.longer, list(batch.faults)) == ((3, 0), (4,), [1])
+    [batch] = read_batches(portions(recordings, [4, 1, 3, 0]), most_seconds=1.0)
+    assert (list(batch.files), batch.longer, list(batch.faults)) == ([3, 0], {4: recordings[4]}, [1])
     assert batch.seconds == [1.0, 0.25]
 
 
 def test_batches_are_taken_as_there_is_room(recordings: list[str]) -> None:
     asked = []
 
-    def numbers():
-        for number in (2, 0, 1):
-            asked.append(number)
-            yield number
+    def wanted():
+        for portion in portions(recordings, [3], [0], [2], [4]):
+            asked.extend(portion)
+            yield portion
 
-    batches = read_batches(recordings, [[0], [2], [3]], numbers(), ahead=1)
-    assert next(batches).number == 2
-    assert asked == [2, 0, 1]
+    batches = read_batches(wanted(), ahead=1)
+    assert list(next(batches).files) == [3]
+    assert asked == [3, 0, 2]
     batches.close()
 
 
@@ -84,7 +102,7 @@ def test_a_fault_of_the_program_is_not_taken_for_one_of_the_audio(
 
     monkeypatch.setattr(reading, "read_audio", fail)
     with pytest.raises(MemoryError):
-        list(read_batches(recordings, [[0]]))
+        list(read_batches(portions(recordings, [0])))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -92,8 +110,8 @@ def test_neighbours_in_a_batch_are_not_heard(recordings: list[str], precision: s
     torch.manual_seed(0)
     model = set_precision(ASR(ModelConfig(output_neurons=12, d_model=16, nhead=2)).eval(), precision)
     clock = Clock()
-    [together] = encode_files(model, recordings, [[4, 3, 0]], clock=clock)
-    alone = [heard for heard in encode_files(model, recordings, [[4], [3], [0]], clock=clock)]
+    [together] = encode_files(model, portions(recordings, [4, 3, 0]), clock=clock)
+    alone = list(encode_files(model, portions(recordings, [4], [3], [0]), clock=clock))
     assert {"wait", "encode"} == set(clock.take())
     assert together.memory_btd.dtype == torch.float32
     for row, heard in enumerate(alone):
@@ -106,7 +124,7 @@ def test_neighbours_in_a_batch_are_not_heard(recordings: list[str], precision: s
 def test_less_precision_stays_near(recordings: list[str]) -> None:
     torch.manual_seed(0)
     model = ASR(ModelConfig(output_neurons=12, d_model=16, nhead=2)).eval()
-    [exact] = encode_files(model, recordings, [[4]], clock=Clock())
-    [near] = encode_files(set_precision(model, "bf16"), recordings, [[4]], clock=Clock())
+    [exact] = encode_files(model, portions(recordings, [4]), clock=Clock())
+    [near] = encode_files(set_precision(model, "bf16"), portions(recordings, [4]), clock=Clock())
     error = (near.memory_btd - exact.memory_btd).norm() / exact.memory_btd.norm()
     assert 0 < error < 0.2

@@ -19,7 +19,7 @@ import torch
 from hyperconformer.cli import main
 from hyperconformer.decoding.options import HEEDED
 from hyperconformer.errors import InputError
-from hyperconformer.inference import transcriber as transcriber_module
+from hyperconformer.inference import reading
 from hyperconformer.inference.backends import BACKENDS
 from hyperconformer.inference.longform_options import LongformOptions
 from hyperconformer.inference.transcriber import Transcriber
@@ -65,13 +65,14 @@ def test_names_are_those_of_the_tables() -> None:
         ({"decode": "joint", "lm": "lm"}, "--lm says nothing without --lm_weight"),
         ({"decode": "joint", "given": {"lm_weight": 0.3}}, "--lm_weight needs --lm"),
         ({"calibration": "c.json"}, "--word_timestamps"),
+        ({"files": ("a.wav", "-"), "jobs": 2}, "standard input is one recording"),
         ({"precision": "fp16"}, "fp16 needs a GPU"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "--precision is PyTorch's"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Settings(("a.wav",), "model", **given)
+        Settings(**{"files": ("a.wav",), "model": "model", **given})
 
 
 def test_word_times_are_made_where_something_shows_them() -> None:
@@ -192,7 +193,7 @@ def test_what_others_wrote_is_not_written_over(tiny_bundle: Path, speech: Path, 
 
 def test_files_are_written_before_earlier_ones_are_done(tiny_bundle: Path, speech: Path, tmp_path) -> None:
     soundfile.write(speech / "long.wav", np.random.default_rng(0).normal(0, 0.1, 40 * 16_000), 16_000)
-    settings = Settings((str(speech / "long.wav"), str(speech)), str(tiny_bundle), str(tmp_path / "out"))
+    settings = Settings((str(speech), str(speech / "long.wav")), str(tiny_bundle), str(tmp_path / "out"))
     seen = []
     real = Outputs.write
 
@@ -203,7 +204,8 @@ def test_files_are_written_before_earlier_ones_are_done(tiny_bundle: Path, speec
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Outputs, "write", write)
         assert run(settings) == 0
-    assert seen[-1] == "long" and len(seen) == 6
+    # What takes longest is begun first.
+    assert seen[0] == "long" and len(seen) == 6
 
 
 def test_several_files_cannot_share_one_output_as_subtitles(tiny_bundle: Path, speech: Path, capsys) -> None:
@@ -293,11 +295,30 @@ def test_several_threads_share_a_transcriber(tiny_bundle: Path, speech: Path) ->
 
 
 def test_windows_hide_nothing(tiny_bundle: Path, speech: Path, monkeypatch) -> None:
-    monkeypatch.setattr(transcriber_module, "WINDOW", 2)
+    monkeypatch.setattr(reading, "WINDOW", 2)
     files = sorted(speech.rglob("*.*"))
     transcriber = Transcriber.load(tiny_bundle, longform=LongformOptions(batch_seconds=2.0))
     found = dict(transcriber.transcribe_files(files))
     assert [found[file].text for file in range(5)] == [transcriber.transcribe(path).text for path in files]
+
+
+def test_jobs_say_what_one_says(tiny_bundle: Path, speech: Path, capsys) -> None:
+    (speech / "cut.flac").write_bytes(b"fLaC")
+    # Pieces of two seconds at most, and two of the files are longer.
+    soundfile.write(speech / "long.wav", np.random.default_rng(1).normal(0, 0.1, 16_000 * 5), 16_000)
+    options = ("--jsonl", "--max_segment_seconds", 2, "--batch_seconds", 2, "--decode", "joint", "--nbest", 2)
+    said = []
+    for jobs in (1, 2):
+        assert transcribe(tiny_bundle, speech, *options, "--jobs", jobs) == 1
+        out, err = capsys.readouterr()
+        assert err.count("error: ") == 1 and "cut.flac" in err and ("by 2 jobs" in err) == (jobs == 2)
+        said.append([json.loads(line) for line in out.splitlines()])
+    for one, other in zip(*said, strict=True):
+        assert one["file"] == other["file"] and one.get("text") == other.get("text")
+        assert len(one.get("segments", [])) == len(other.get("segments", []))
+    assert [row["file"].rpartition("/")[2] for row in said[1]] == [
+        *("a.wav", "b.flac", "e.wav", "c.wav", "cut.flac", "d.ogg", "long.wav")
+    ]
 
 
 def test_help_comes_without_pytorch() -> None:
