@@ -138,6 +138,7 @@ _TRANSCRIBING: tuple[Option, ...] = (
         "--onnx",
         {"nargs": "+", "metavar": "DIR", "help": "what export onnx made of the model, int8 too if you like"},
     ),
+    ("--jobs", {"type": positive, "metavar": "N", "help": "files shared by so many processes too"}),
     (
         "--long",
         {"nargs": "+", "metavar": "SECONDS", "help": "recordings of these lengths, joined of the files"},

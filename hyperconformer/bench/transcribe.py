@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from hyperconformer.bench.cases import Case, Outcome, Part
 from hyperconformer.bench.checks import CheckFailed
@@ -15,6 +17,7 @@ from hyperconformer.bench.transcribing import (
     ONE_BY_ONE,
     ONE_PASS,
     SEGMENTED,
+    SHARED,
     Heard,
     Transcribing,
     audio_files,
@@ -23,6 +26,9 @@ from hyperconformer.bench.transcribing import (
     word_errors,
 )
 from hyperconformer.errors import InputError
+from hyperconformer.inference.jobs import share_work
+from hyperconformer.inference.longform_options import DEFAULT
+from hyperconformer.inference.reading import Portion, plan_files
 from hyperconformer.inference.transcriber import Transcriber
 from hyperconformer.types import Transcript
 
@@ -44,9 +50,14 @@ def _one_by_one(transcriber: Transcriber, paths: Sequence[str]) -> Said:
 
 def _batched(transcriber: Transcriber, paths: Sequence[str]) -> Said:
     for file, found in transcriber.transcribe_files(paths):
-        if isinstance(found, InputError):
-            raise found
-        yield paths[file], found
+        yield paths[file], _or_raise(found)
+
+
+def _or_raise(found: Transcript | InputError) -> Transcript:
+    """Give a transcript, or raise what was found in its place."""
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 WAYS: dict[str, Callable[[Transcriber, Sequence[str]], Said]] = {
@@ -62,6 +73,8 @@ def _transcribed(case: Case) -> Outcome:
     what = _what(case)
     files = in_turns(audio_files(what.files), what.number)
     paths = files if case.part == "files" else [what.recording]
+    if what.way == SHARED:
+        return _shared(case, files)
     begun = time.perf_counter()
     one_pass = what.way == ONE_PASS
     transcriber = Transcriber.load(what.model, case.device, backend=what.backend, one_pass=one_pass)
@@ -74,10 +87,43 @@ def _transcribed(case: Case) -> Outcome:
     took = time.perf_counter() - begun
     peak_bytes, process_bytes = peak_memory(case, start), process_peak()
     process_bytes = None if process_bytes is None else max(before, process_bytes)
-    texts = _texts(case, said)
-    edits, words = _errors(files, texts, what)
-    heard = Heard(texts, load_seconds, process_bytes, edits, words)
+    heard = _heard(case, files, said, load_seconds, process_bytes)
     return Outcome(case, "ok", times_ms=(1000 * took,), peak_bytes=peak_bytes, heard=heard)
+
+
+def _shared(case: Case, files: Sequence[str]) -> Outcome:
+    """Have processes share the files, once all of them are ready; of their memory nothing is said."""
+    what, said = _what(case), list[tuple[str, Transcript]]()
+    opened = partial(_ready, what.model, case.device, what.backend, files[0])
+    portions = plan_files(enumerate(files), DEFAULT)
+    begun = started = time.perf_counter()
+    for found in share_work(opened, portions, what.jobs):
+        if found is None:
+            begun = time.perf_counter()
+        elif not isinstance(found, float):
+            said.append((files[found[0]], _or_raise(found[1])))
+    took = time.perf_counter() - begun
+    return Outcome(
+        case, "ok", times_ms=(1000 * took,), heard=_heard(case, files, said, begun - started, None)
+    )
+
+
+def _ready(model: str, device: str, backend: str, first: str) -> Callable[[Iterable[Portion]], Iterator[Any]]:
+    """What hears, with all that is set up once."""
+    transcriber = Transcriber.load(model, device, backend=backend)
+    transcriber.transcribe(first)
+    return transcriber.hear
+
+
+def _heard(
+    case: Case,
+    files: Sequence[str],
+    said: Sequence[tuple[str, Transcript]],
+    load_seconds: float,
+    process_bytes: int | None,
+) -> Heard:
+    texts = _texts(case, said)
+    return Heard(texts, load_seconds, process_bytes, *_errors(files, texts, _what(case)))
 
 
 def _texts(case: Case, said: Sequence[tuple[str, Transcript]]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from hyperconformer.bench.transcribing import (
     ONE_BY_ONE,
     ONE_PASS,
     SEGMENTED,
+    SHARED,
     Transcribing,
     audio_files,
     in_turns,
@@ -171,7 +172,7 @@ def plan_transcribing(
     cases = []
     if "files" in parts:
         audio = sum(seconds[path] for path in in_turns(paths, arguments.number))
-        cases += [_hearing(template, audio, model, way) for model in models for way in (ONE_BY_ONE, BATCHED)]
+        cases += _files(template, audio, models, arguments.jobs)
     for least in sorted(map(length, items(arguments.long or []))):
         recording = folder / f"{least:g}.flac"
         say(f"writing a recording of {least:g} s")
@@ -185,11 +186,20 @@ def plan_transcribing(
     return cases
 
 
-def _hearing(template: Case, audio: float, model: Model, way: str) -> Case:
+def _files(template: Case, audio: float, models: Sequence[Model], jobs: int | None) -> list[Case]:
+    """Short files by every model in every way; by several processes if that was asked for."""
+    ways = [ONE_BY_ONE, BATCHED] if jobs is None else [ONE_BY_ONE, BATCHED, SHARED]
+    return [_hearing(template, audio, model, way, jobs or 1) for model in models for way in ways]
+
+
+def _hearing(template: Case, audio: float, model: Model, way: str, jobs: int) -> Case:
     """The files by a model."""
     assert template.transcribing is not None
     what = replace(template.transcribing, way=way, model=model.folder, backend=model.backend, int8=model.int8)
-    return replace(template, system=f"{model.name} {way}".strip(), seconds=audio, transcribing=what)
+    system = f"{model.name} {way}".strip()
+    if way == SHARED:
+        what, system = replace(what, jobs=jobs), f"{system} by {jobs}"
+    return replace(template, system=system, seconds=audio, transcribing=what)
 
 
 def _given(template: Case, part: Part, way: str, audio: float, number: int, recording: str) -> Case:

@@ -11,7 +11,7 @@ from hyperconformer.data.librispeech import parse_transcript_line
 from hyperconformer.errors import InputError
 from hyperconformer.transcribe.inputs import find_inputs
 
-ONE_BY_ONE, BATCHED = "one by one", "batched"
+ONE_BY_ONE, BATCHED, SHARED = "one by one", "batched", "shared"
 SEGMENTED, ONE_PASS = "segmented", "one pass"
 FIRST_TRANSCRIPT, HELP = "first transcript", "--help"
 SHOWN_WORDS = 4
@@ -36,6 +36,8 @@ class Transcribing:
     backend : {"torch", "onnxruntime"}
     int8 : bool
         Whether weights have eight bits.
+    jobs : int
+        Processes that share the files.
 
     Examples
     --------
@@ -50,6 +52,7 @@ class Transcribing:
     recording: str = ""
     backend: str = "torch"
     int8: bool = False
+    jobs: int = 1
 
     @property
     def is_exact(self) -> bool:

@@ -90,19 +90,24 @@ def test_everything_is_measured(
     model: Path, files: Path, here: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [f"--model={model}", f"--files={files}", "--limit=5", "--long=6,3", "--rounds=1", "--repeats=1"]
+    given.append("--jobs=2")
     results = tmp_path / "RESULTS.md"
     assert main(["bench", "transcribe", *given, "--threads=1", f"--record={results}"]) == 0
     said = capsys.readouterr().out.splitlines()
     found = json.loads(said[-1])
     systems = [case["system"] for case in found["cases"]]
-    assert systems == ["one by one", "batched", "segmented", "segmented", "first transcript", "--help"]
-    alone, batched, short, long, first, usage = found["cases"]
+    shorts = ["one by one", "batched", "shared by 2"]
+    assert systems == [*shorts, "segmented", "segmented", "first transcript", "--help"]
+    alone, batched, shared, short, long, first, usage = found["cases"]
     # The first two files come twice.
     assert alone["seconds"] == batched["seconds"] == pytest.approx(5.0)
     speeds = [case["audio_seconds_per_second"] for case in (alone, batched)]
     assert batched["ratios"]["files speed"] == pytest.approx(speeds[1] / speeds[0])
     heard = [case["parts"]["files"]["heard"] for case in (alone, batched)]
     assert heard[0]["wer"] == heard[1]["wer"] > 0 and heard[1]["more_wer"] == 0
+    assert shared["seconds"] == pytest.approx(5.0) and shared["ratios"]["files speed"] > 0
+    assert shared["parts"]["files"]["heard"]["wer"] == heard[0]["wer"]
+    assert shared["parts"]["files"]["heard"]["other_texts"] == 0
     assert heard[1]["other_texts"] == 0 and heard[0]["load_seconds"] > 0
     assert heard[0]["process_bytes"] > alone["parts"]["files"]["peak_bytes"]
     assert (short["seconds"], long["seconds"]) == pytest.approx((3.0, 7.5))
