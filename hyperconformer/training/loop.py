@@ -16,7 +16,7 @@ from hyperconformer.training import distributed
 from hyperconformer.training.kept import LOG, KeptBrain
 from hyperconformer.training.log import epoch_line, write_epoch
 from hyperconformer.training.progress import Stopped, StopRequest, TooLittleMemory, TooManySkipped
-from hyperconformer.training.run_settings import RunSettings, noam_rate
+from hyperconformer.training.run_settings import RunSettings, noam_rate, warm_up_warning
 from hyperconformer.training.step import Learner, Losses, Outcome, StepLoader, named
 
 if TYPE_CHECKING:
@@ -113,6 +113,9 @@ class StepBrain(KeptBrain):
         if self.test_only:
             return
         self.on_fit_start()
+        steps = self.settings.number_of_epochs * train_set.steps.steps
+        if not self.debug and (warning := warm_up_warning(steps, self.settings)):
+            logger.warning(warning)
         wanted = (not self.noprogressbar) if progressbar is None else progressbar
         try:
             with self.stop.listening(), self._drawing():

@@ -137,3 +137,35 @@ def noam_rate(step: int, lr: float, n_warmup_steps: int) -> float:
     [0.01, 1.0, 0.5]
     """
     return lr * min(step / n_warmup_steps, math.sqrt(n_warmup_steps / step))
+
+
+def warm_up_warning(steps: int, settings: RunSettings) -> str:
+    """Say that a training ends before its learning rate has been up.
+
+    Parameters
+    ----------
+    steps : int
+        Of all epochs.
+    settings : RunSettings
+
+    Returns
+    -------
+    str
+        Nothing where it does not.
+
+    Examples
+    --------
+    >>> from hyperconformer.training.settings import load_settings
+    >>> settings = load_settings("hparams/mini.yaml", {"lr": 0.004, "n_warmup_steps": 250})
+    >>> print(warm_up_warning(100, settings))
+    100 steps in all are fewer than n_warmup_steps (250): the learning rate ends at 0.0016 and ...
+    >>> warm_up_warning(250, settings)
+    ''
+    """
+    if steps >= settings.n_warmup_steps:
+        return ""
+    last = noam_rate(max(steps, 1), settings.lr, settings.n_warmup_steps)
+    return (
+        f"{steps} steps in all are fewer than n_warmup_steps ({settings.n_warmup_steps}): "
+        f"the learning rate ends at {last:.2g} and never comes to {settings.lr:g}; give fewer, or more epochs"
+    )
