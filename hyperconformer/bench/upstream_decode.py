@@ -16,6 +16,7 @@ from hyperconformer.constants import BEGIN, BLANK, END
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.models.speechbrain_compat import to_speechbrain
+from hyperconformer.models.speechbrain_lm import language_model_to_speechbrain
 
 
 def decoder_of(model: ASR) -> tuple[TransformerASR, nn.Module, nn.Module]:
@@ -53,8 +54,8 @@ def decoder_of(model: ASR) -> tuple[TransformerASR, nn.Module, nn.Module]:
 def language_model_of(model: LanguageModel) -> TransformerLM:
     """Build SpeechBrain's language model with our weights.
 
-    It normalises before each layer, as ours does; the published one, after it, at the same cost. Its further
-    projection and norm before the output are set to change nothing.
+    It normalises where ours does: before each layer unless told otherwise; the published one, after it, at
+    the same cost.
 
     Parameters
     ----------
@@ -82,42 +83,12 @@ def language_model_of(model: LanguageModel) -> TransformerLM:
         d_ffn=config.d_ffn,
         dropout=config.transformer_dropout,
         activation=nn.GELU,
-        normalize_before=True,
+        normalize_before=config.norm == "before",
     )
-    theirs.load_state_dict(_renamed(model) | {name: value for name, value in theirs.named_buffers()})
+    theirs.load_state_dict(
+        language_model_to_speechbrain(model) | {name: value for name, value in theirs.named_buffers()}
+    )
     return theirs.to(model.embedding.weight.device).eval()
-
-
-def _renamed(model: LanguageModel) -> dict[str, Tensor]:
-    """Our tensors under SpeechBrain's names."""
-    ours = {name: value.detach() for name, value in model.state_dict().items()}
-    embedding = ours["embedding.weight"]
-    one, zero = torch.ones_like(ours["norm.bias"]), torch.zeros_like(ours["norm.bias"])
-    theirs = {
-        "custom_src_module.emb.Embedding.weight": embedding,
-        "encoder.norm.norm.weight": one,
-        "encoder.norm.norm.bias": zero,
-        "output_proj.layers.0.w.weight": torch.diag(one),
-        "output_proj.layers.0.w.bias": zero,
-        "output_proj.layers.1.norm.weight": ours["norm.weight"],
-        "output_proj.layers.1.norm.bias": ours["norm.bias"],
-        "output_proj.layers.2.w.weight": ours.get("out.weight", embedding),
-        "output_proj.layers.2.w.bias": ours.get("out.bias", embedding.new_zeros(len(embedding))),
-    }
-    for number in range(model.config.num_layers):
-        layer, other = f"layers.{number}", f"encoder.layers.{number}"
-        for part in ("weight", "bias"):
-            joint = [ours[f"{layer}.attention.{name}.{part}"] for name in ("query", "key_value")]
-            theirs[f"{other}.self_att.att.in_proj_{part}"] = torch.cat(joint)
-            for name, counterpart in (
-                ("attention.out", "self_att.att.out_proj"),
-                ("norm", "norm1.norm"),
-                ("feedforward.norm", "norm2.norm"),
-                ("feedforward.expand", "pos_ffn.ffn.0"),
-                ("feedforward.project", "pos_ffn.ffn.3"),
-            ):
-                theirs[f"{other}.{counterpart}.{part}"] = ours[f"{layer}.{name}.{part}"]
-    return theirs
 
 
 def make_search(

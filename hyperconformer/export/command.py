@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from hyperconformer.errors import InputError
 from hyperconformer.export.speechbrain_search import TOLD, search_options
 from hyperconformer.inference.search_flags import add_search_options, given_options
 
@@ -29,6 +30,9 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
         "folder", metavar="DIR", help="output folder of a SpeechBrain recipe, or one checkpoint"
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="model folder to write")
+    parser.add_argument(
+        "--lm_output", metavar="DIR", help="folder to write for the recipe's Transformer (lm.ckpt), for --lm"
+    )
     parser.add_argument("--nhead", type=int, metavar="N", help="heads, where the recipe's YAML is missing")
     parser.add_argument("--n_fft", type=int, metavar="N", help="points of the Fourier transform, likewise")
 
@@ -60,12 +64,23 @@ def run_import(arguments: argparse.Namespace) -> int:
         ...
     hyperconformer.errors.InputError: ...
     """
-    from hyperconformer.inference.speechbrain_folder import import_model  # torch is slow to import
+    from hyperconformer.inference.speechbrain_folder import (  # torch is slow to import
+        import_language_model,
+        import_model,
+    )
     from hyperconformer.inference.speechbrain_sources import find_sources
 
-    sources = find_sources(Path(arguments.folder))
+    sources, out, lm_out = find_sources(Path(arguments.folder)), arguments.output, arguments.lm_output
+    if lm_out is not None and Path(lm_out).resolve() == Path(out).resolve():
+        raise InputError(f"--output and --lm_output are both {out!r}: give each model a folder of its own")
+    # First what may be refused, so that nothing is left half done.
+    lm = None if lm_out is None else import_language_model(sources, Path(lm_out))
     options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}
-    print(f"{sources.describe()} -> {import_model(sources, Path(arguments.output), **options)}")
+    print(f"{sources.describe()} -> {import_model(sources, Path(out), **options)}")
+    if lm is not None:
+        print(f"{sources.language_model} -> {lm}")
+    elif sources.language_model is not None:
+        print(f"{sources.language_model} is left out: --lm_output DIR takes it over, for --lm of a search")
     return 0
 
 

@@ -15,14 +15,19 @@ from hyperconformer.errors import InputError, one_line
 from hyperconformer.features import MIN_STD_DB
 from hyperconformer.inference.bundle import save_bundle
 from hyperconformer.inference.bundle_files import CONFIG
-from hyperconformer.inference.card import RECOGNITION, front_matter
+from hyperconformer.inference.card import RECOGNITION, TEXT_GENERATION, front_matter
+from hyperconformer.inference.language_model_bundle import save_language_model
 from hyperconformer.inference.speechbrain_sources import (
+    LANGUAGE_MODEL,
     Sources,
     find_sources,
+    language_model_heads,
     read_settings,
 )
 from hyperconformer.models.asr import ASR
+from hyperconformer.models.language_model import LanguageModel
 from hyperconformer.models.speechbrain_compat import from_speechbrain
+from hyperconformer.models.speechbrain_lm import language_model_from_speechbrain
 from hyperconformer.text import Tokenizer
 
 N_FFT = 400
@@ -155,6 +160,59 @@ def import_model(sources: Sources, out: Path, *, nhead: int | None = None, n_fft
     model.load_state_dict(weights)
     metrics = {"imported_from": sources.checkpoint, "scores": dict(sources.scores)}
     return save_bundle(out, model, tokenizer, metrics=metrics, card=_card(model, sources))
+
+
+def import_language_model(sources: Sources, out: Path) -> Path:
+    """Turn the language model that a SpeechBrain recipe decodes with into a folder for ``--lm``.
+
+    Parameters
+    ----------
+    sources : Sources
+    out : Path
+        The folder; a model that stood there is replaced.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be opened safely, or is of another kind.
+
+    Examples
+    --------
+    >>> missing = Path("no/such/model.ckpt")
+    >>> import_language_model(Sources(missing, missing, missing), Path("lm"))
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: 'no/such' has no lm.ckpt: copy the recipe's language model there
+    """
+    weights = sources.language_model
+    if weights is None:
+        raise InputError(
+            f"'{sources.model.parent}' has no {LANGUAGE_MODEL}: copy the recipe's language model there"
+        )
+    _check_output(out, weights.parent)
+    state = {name: value for name, value in _load(weights).items() if isinstance(value, Tensor)}
+    try:
+        config, ours = language_model_from_speechbrain(state, nhead=language_model_heads(sources.settings))
+    except InputError as error:
+        raise InputError(f"'{weights}': {error}") from error
+    tokenizer = Tokenizer.load(sources.tokenizer)
+    if tokenizer.size > config.output_neurons:
+        raise InputError(
+            f"tokenizer '{sources.tokenizer}' has {tokenizer.size} tokens, the language model "
+            f"{config.output_neurons}: copy the tokenizer that it was trained with"
+        )
+    model = LanguageModel(config)
+    model.load_state_dict(ours)
+    whence = "/".join(weights.absolute().parts[-2:])
+    head = front_matter(weights.absolute().parent.name, TEXT_GENERATION, [], tags=["speechbrain"])
+    said = "A Transformer over the tokens of a recogniser, trained with SpeechBrain."
+    card = f"{head}\n# Language model\n\n{said} Imported from `{whence}`.\n"
+    return save_language_model(out, model, tokenizer, metrics={"imported_from": whence}, card=card)
 
 
 def _card(model: ASR, sources: Sources) -> str:

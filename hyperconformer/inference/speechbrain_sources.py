@@ -16,6 +16,7 @@ from hyperconformer.inference.bundle_files import CONFIG, WEIGHTS
 
 MODELS = ("model.ckpt", "asr.ckpt")
 NORMALIZER, TOKENIZER, SETTINGS, META = "normalizer.ckpt", "tokenizer.ckpt", "hyperparams.yaml", "CKPT.yaml"
+LANGUAGE_MODEL = "lm.ckpt"
 
 # What every model here takes for granted; a recipe that says otherwise cannot be imported.
 FIXED = {
@@ -40,6 +41,8 @@ class Sources:
         ``hyperparams.yaml``, where there is one.
     scores : mapping of str to float
         What validation said of this checkpoint.
+    language_model : Path or None
+        Weights of the Transformer that the recipe decodes with, where they lie there.
 
     Examples
     --------
@@ -53,6 +56,7 @@ class Sources:
     tokenizer: Path
     settings: Path | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    language_model: Path | None = None
 
     def describe(self) -> str:
         """Name the weights and their scores."""
@@ -105,9 +109,12 @@ SpeechBrain recipe
     places = [home, *whole.parents[:2]] if whole.parent.name == "save" else [home]
     if not (home / NORMALIZER).is_file():
         raise InputError(f"'{home}' has no {NORMALIZER}: copy it there from the run's save/CKPT+... folder")
-    settings = next((place / SETTINGS for place in places if (place / SETTINGS).is_file()), None)
+    settings, language_model = (
+        next((place / name for place in places if (place / name).is_file()), None)
+        for name in (SETTINGS, LANGUAGE_MODEL)
+    )
     scores = {n: v for n, v in _numbers(home / META).items() if n in ("epoch", "ACC", "WER", "loss")}
-    return Sources(weights, home / NORMALIZER, _find_tokenizer(places), settings, scores)
+    return Sources(weights, home / NORMALIZER, _find_tokenizer(places), settings, scores, language_model)
 
 
 def _weights(folder: Path) -> Path | None:
@@ -246,3 +253,42 @@ def read_settings(path: Path | None) -> dict[str, float]:
                 f"'{path}': {name} cannot be imported with conformer_activation {inner}, only Swish"
             )
     return numbers
+
+
+def language_model_heads(path: Path | None) -> int | None:
+    """Read the heads of the language model that a ``hyperparams.yaml`` names, if it can be imported.
+
+    Parameters
+    ----------
+    path : Path or None
+
+    Returns
+    -------
+    int or None
+        None where nothing is said.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML, or says what no language model here can follow.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / SETTINGS
+    >>> lm = "lm: !new:speechbrain.lobes.models.transformer.TransformerLM.TransformerLM"
+    >>> _ = path.write_text(f"{lm} {{nhead: 12, activation: !name:torch.nn.GELU }}")
+    >>> language_model_heads(path)
+    12
+    """
+    fields = {} if path is None else _fields(path)
+    for name, node in fields.items():
+        if not node.tag.endswith(".TransformerLM"):
+            continue
+        # What SpeechBrain takes where nothing is said: norms behind the layers, and ReLU.
+        if _argument(fields, node, "normalize_before")[1].lower() not in ("", "false", "no", "off"):
+            raise InputError(f"'{path}': {name} cannot be imported with normalize_before: True")
+        if not _argument(fields, node, "activation")[0].endswith(".GELU"):
+            raise InputError(f"'{path}': {name} cannot be imported without activation torch.nn.GELU")
+        heads = _argument(fields, node, "nhead")[1]
+        return int(heads) if heads.isdecimal() else None
+    return None

@@ -173,6 +173,9 @@ class LanguageModelConfig(Config):
         Dropout everywhere.
     tie_embeddings : bool
         One table of the tokens for input and output.
+    norm : {"before", "after"}
+        Layer norms stand before attention and feed-forward networks; or after them and their residuals, with
+        one more projection before the output, as in SpeechBrain's published model.
 
     Raises
     ------
@@ -193,6 +196,7 @@ class LanguageModelConfig(Config):
     num_layers: int = 12
     transformer_dropout: float = 0.1
     tie_embeddings: bool = False
+    norm: Literal["before", "after"] = "before"
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,46 @@ class LanguageModelLayer(nn.Module):
         return self.dropout.add(x_bld, self.feedforward(x_bld)), said
 
 
+class PostNormLayer(nn.Module):
+    """The same with layer norms behind the residuals.
+
+    Parameters
+    ----------
+    d_model, nhead, d_ffn, dropout
+        As :class:`LanguageModelLayer` takes them.
+
+    Examples
+    --------
+    >>> out, (key, value) = PostNormLayer(8, 2, 16, dropout=0.0)(torch.ones(1, 3, 8), None, None)
+    >>> out.shape, key.shape, bool(out.mean(dim=2).abs().max() < 1e-6)
+    (torch.Size([1, 3, 8]), torch.Size([1, 2, 3, 4]), True)
+    """
+
+    def __init__(self, d_model: int, nhead: int, d_ffn: int, *, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(d_model, nhead, dropout)
+        self.norm = nn.LayerNorm(d_model, eps=EPS)
+        self.expand = nn.Linear(d_model, d_ffn)
+        self.project = nn.Linear(d_ffn, d_model)
+        self.out_norm = nn.LayerNorm(d_model, eps=EPS)
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x_bld: Tensor, before: KeysValues | None, seen: Tensor | None
+    ) -> tuple[Tensor, KeysValues]:
+        """As :meth:`LanguageModelLayer.forward`."""
+        attended, said = self.attention.onwards(x_bld, before, seen)
+        x_bld = self.norm(self.dropout.add(x_bld, attended))
+        projected = self.project(self.dropout(F.gelu(self.expand(x_bld))))
+        return self.out_norm(self.dropout.add(x_bld, projected)), said
+
+
+LAYERS: dict[str, type[LanguageModelLayer] | type[PostNormLayer]] = {
+    "before": LanguageModelLayer,
+    "after": PostNormLayer,
+}
+
+
 class LanguageModel(nn.Module):
     """Token ids to logits over the next token; padding behind a sentence is seen by none of its tokens.
 
@@ -94,11 +134,17 @@ class LanguageModel(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.output_neurons, config.d_model)
         self.dropout = Dropout(config.transformer_dropout)
+        layer = LAYERS[config.norm]
         self.layers = nn.ModuleList(
-            LanguageModelLayer(config.d_model, config.nhead, config.d_ffn, dropout=config.transformer_dropout)
+            layer(config.d_model, config.nhead, config.d_ffn, dropout=config.transformer_dropout)
             for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.d_model, eps=EPS)
+        self.head = None
+        if config.norm == "after":
+            self.head = nn.Sequential(
+                nn.Linear(config.d_model, config.d_model), nn.LayerNorm(config.d_model, eps=EPS)
+            )
         self.out = None if config.tie_embeddings else nn.Linear(config.d_model, config.output_neurons)
         self.apply(initialise)
 
@@ -113,10 +159,12 @@ class LanguageModel(nn.Module):
         x_bld: Tensor = self.embedding(tokens_bl) * math.sqrt(self.config.d_model)
         x_bld = self.dropout(x_bld + sinusoids_at(positions, x_bld.shape[2], x_bld))
         said = []
-        for number, layer in enumerate(cast(list[LanguageModelLayer], list(self.layers))):
+        for number, layer in enumerate(cast(list[LanguageModelLayer | PostNormLayer], list(self.layers))):
             x_bld, keys_values = layer(x_bld, pool[number] if pool else None, seen)
             said.append(keys_values)
         x_bld = self.norm(x_bld)
+        if self.head is not None:
+            x_bld = self.head(x_bld)
         logits_blv = F.linear(x_bld, self.embedding.weight) if self.out is None else self.out(x_bld)
         return logits_blv, said
 

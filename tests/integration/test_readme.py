@@ -12,12 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperconformer.export.speechbrain import export_folder
-from hyperconformer.inference.bundle import save_bundle
-from hyperconformer.models.asr import ASR
-from hyperconformer.models.config import ModelConfig
-from hyperconformer.text import train_tokenizer
 from tests.hub_server import TOKEN, Hub, serving
+from tests.speechbrain_run import leave_speechbrain_run
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,19 +77,6 @@ def run(command: str, checkout: Path, **variables: str) -> str:
     done = subprocess.run(command, shell=True, cwd=checkout, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def leave_speechbrain_run(folder: Path) -> None:
-    """Write what SpeechBrain's recipe would leave of a tiny HyperConformer."""
-    scratch = folder.parent
-    scratch.mkdir(parents=True)
-    words = train_tokenizer(["ONE TWO", "TWO ONE"], scratch / "tokenizer.model", output_neurons=12)
-    config = ModelConfig(
-        output_neurons=words.size, mixer_options={"length_norm": "none"}, d_model=16, nhead=2, d_ffn=64,
-        num_encoder_layers=1, num_decoder_layers=1,
-    )  # fmt: skip
-    bundle = save_bundle(scratch / "bundle", ASR(config), words, metrics={}, card="# Tiny\n")
-    export_folder(bundle, folder)
 
 
 def leave_intents(folder: Path) -> Path:
