@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -89,6 +90,8 @@ def _started(opened: Callable[[], Any], jobs: int) -> Iterator[dict[Connection, 
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // jobs)
     processes: dict[Connection, BaseProcess] = {}
+    # The first process would start it, and it unblocks Ctrl-C when it starts.
+    resource_tracker.ensure_running()
     try:
         for _ in range(jobs):
             ours, theirs = context.Pipe()
@@ -129,13 +132,17 @@ def _received(pipe: Connection, process: BaseProcess) -> Message:
     """What a process says, if that is no fault."""
     try:
         message: Message = pipe.recv()
-    except (EOFError, ConnectionError):
+    except (EOFError, OSError):
+        # OSError: it died in the middle of what it said.
         process.join()
         status = process.exitcode or 0
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        raise InputError(
-            f"a job {how} (out of memory?): try fewer --jobs or a smaller --batch_seconds"
-        ) from None
+        how = (
+            f"was killed by signal {-status} (out of memory?): try fewer --jobs or a smaller --batch_seconds"
+            if status < 0
+            else f"ended with status {status}: what it said stands above; a script that starts jobs does so "
+            "below if __name__ == '__main__'"
+        )
+        raise InputError(f"a job {how}") from None
     kind, said = message
     if kind == FAULT:
         raise InputError(said)

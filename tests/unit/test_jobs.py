@@ -3,8 +3,11 @@
 import multiprocessing
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,6 +33,10 @@ def _squares(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def threads() -> Callable[[Iterable[int]], Iterator[int]]:
     return lambda numbers: (torch.get_num_threads() for _ in numbers)
+
+
+def blocked() -> Callable[[Iterable[int]], Iterator[bool]]:
+    return lambda numbers: (signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []) for _ in numbers)
 
 
 def no_model() -> Work:
@@ -109,3 +116,21 @@ def test_a_job_whose_parent_is_dead_leaves() -> None:
     ours.close()
     process.join(30)
     assert process.exitcode == 0
+
+
+def test_no_job_hears_the_keyboard() -> None:
+    # As in a program that starts its first processes.
+    resource_tracker._resource_tracker._stop()
+    assert list(share_work(blocked, range(4), 2)) == [None, True, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(-9, "was killed by signal 9 .out of memory"), (1, "ended with status 1: what it said stands above")],
+)
+def test_a_job_that_dies_while_it_speaks_is_an_error(status: int, said: str) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    os.write(theirs.fileno(), struct.pack("!i", 100) + b"half of it")
+    theirs.close()
+    with pytest.raises(InputError, match=said):
+        jobs._received(ours, SimpleNamespace(join=lambda: None, exitcode=status))
