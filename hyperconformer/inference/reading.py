@@ -149,7 +149,8 @@ def read_batches(
     threads : int
         That read.
     ahead : int
-        Batches that wait at most.
+        Batches that wait at most; none behind a file that is longer than ``most_seconds``, which may take
+        hours.
 
     Yields
     ------
@@ -167,17 +168,25 @@ def read_batches(
     with ThreadPoolExecutor(threads, thread_name_prefix="audio") as pool:
 
         def fill() -> None:
-            for portion in islice(wanted, ahead + 1 - len(pending)):
+            while len(pending) <= ahead and not (pending and maybe_long(pending[-1][0])):
+                if (portion := next(wanted, None)) is None:
+                    return
                 pending.append(
                     (portion, [pool.submit(_read, path, most_seconds) for path in portion.values()])
                 )
+
+        def maybe_long(portion: Portion) -> bool:
+            # Of processes that share portions the one that is free first is to have what comes behind it.
+            return most_seconds is not None and len(portion) == 1
 
         try:
             fill()
             while pending:
                 batch = _padded(*pending.popleft())
-                fill()
+                if not batch.longer:
+                    fill()
                 yield batch
+                fill()
         finally:
             for _, futures in pending:
                 for future in futures:

@@ -94,6 +94,20 @@ def test_batches_are_taken_as_there_is_room(recordings: list[str]) -> None:
     batches.close()
 
 
+def test_nothing_waits_behind_what_is_long(recordings: list[str]) -> None:
+    asked = []
+
+    def wanted():
+        for portion in portions(recordings, [4], [3], [0, 2], [1]):
+            asked.extend(portion)
+            yield portion
+
+    batches = read_batches(wanted(), most_seconds=1.0)
+    assert list(next(batches).longer) == asked == [4]
+    assert [list(batch.files) for batch in batches] == [[3], [0, 2], []]
+    assert asked == [4, 3, 0, 2, 1]
+
+
 def test_a_fault_of_the_program_is_not_taken_for_one_of_the_audio(
     recordings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
