@@ -245,7 +245,7 @@ class Transcriber:
                 yield file, InputError(fault)
             yield from self._of_batch(batch, clock)
             for file, path in batch.longer.items():
-                yield from self._of_long(file, path)
+                yield from self.hear_alone(file, path)
 
     def _of_batch(self, batch: AudioBatch, clock: Clock) -> Iterator[Heard]:
         rows = zip(batch.samples_bs.numpy(), batch.lengths_b.tolist(), strict=True)
@@ -260,10 +260,23 @@ class Transcriber:
             except InputError as error:
                 yield file, error
 
-    def _of_long(self, file: int, path: str) -> Iterator[Heard]:
+    def hear_alone(self, file: int, audio: Audio) -> Iterator[Heard]:
+        """Recognise one recording, as long as it likes.
+
+        Parameters
+        ----------
+        file : int
+            Its number.
+        audio : str, Path or binary file
+
+        Yields
+        ------
+        Heard
+            As :meth:`hear` does; of a long recording seconds of audio with every segment.
+        """
         segments, clock, tally, told = list[Segment](), Clock(), _Tally(None), 0
         try:
-            for segment in self._segments(path, None, clock, tally):
+            for segment in self._segments(audio, None, clock, tally):
                 segments.append(segment)
                 yield (tally.samples - told) / SAMPLE_RATE
                 told = tally.samples

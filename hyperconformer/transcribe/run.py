@@ -5,6 +5,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,8 @@ def transcribe(settings: Settings) -> int:
         print(f"error: {fault}", file=sys.stderr)
     if skipped := len(inputs) - len(wanted):
         print(f"{_files(skipped)} done before (--overwrite transcribes them again)", file=sys.stderr)
-    if wanted and not _transcribe(wanted, outputs, settings):
+    # Each job loads the model: none without a file.
+    if wanted and not _transcribe(wanted, outputs, replace(settings, jobs=min(settings.jobs, len(wanted)))):
         return 1
     return 1 if faults else 0
 
@@ -97,15 +99,13 @@ def _hear(
     transcriber: "Transcriber", standard_input: int | None, portions: "Iterable[Portion]"
 ) -> "Iterator[Heard]":
     """What a process hears."""
-    if standard_input is not None:
-        try:
-            if sys.stdin is None:
-                raise InputError("standard input is closed: send audio into it, as in '- < speech.wav'")
-            found = transcriber.transcribe(sys.stdin.buffer)
-            yield found.seconds
-            yield standard_input, found
-        except InputError as error:
-            yield standard_input, error
+    if standard_input is not None and sys.stdin is None:
+        yield (
+            standard_input,
+            InputError("standard input is closed: send audio into it, as in '- < speech.wav'"),
+        )
+    elif standard_input is not None:
+        yield from transcriber.hear_alone(standard_input, sys.stdin.buffer)
     yield from transcriber.hear(portions)
 
 

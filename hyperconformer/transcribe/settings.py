@@ -43,7 +43,7 @@ class Settings:
     threads : int or None
         Of all jobs together.
     jobs : int
-        Processes.
+        Processes; no more are started than there are files.
     longform : LongformOptions
     one_pass : bool
     progress : bool
@@ -87,8 +87,10 @@ class Settings:
         check_heeded([self.decode], (*self.given, *self.helpers))
         check_helpers(self.helpers, weighted(self.model, [self.decode], self.given, lm=self.lm is not None))
         self._check_output()
-        if self.threads is not None and self.threads > (most := 4 * (os.cpu_count() or 1)):
-            raise InputError(f"--threads {self.threads} is more than {most}, four for each core: give fewer")
+        most = 4 * (os.cpu_count() or 1)
+        for name, number in (("threads", self.threads), ("jobs", self.jobs)):
+            if number is not None and number > most:
+                raise InputError(f"--{name} {number} is more than {most}, four for each core: give fewer")
         if self.jobs > 1 and STANDARD_INPUT in self.files:
             raise InputError("--jobs is about files, standard input is one recording: leave one of them out")
         if self.precision == "fp16" and self.device == "cpu":

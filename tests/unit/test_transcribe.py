@@ -66,6 +66,7 @@ def test_names_are_those_of_the_tables() -> None:
         ({"decode": "joint", "given": {"lm_weight": 0.3}}, "--lm_weight needs --lm"),
         ({"calibration": "c.json"}, "--word_timestamps"),
         ({"files": ("a.wav", "-"), "jobs": 2}, "standard input is one recording"),
+        ({"jobs": 100_000}, "--jobs 100000 is more than"),
         ({"precision": "fp16"}, "fp16 needs a GPU"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "--precision is PyTorch's"),
     ],
