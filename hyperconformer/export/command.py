@@ -37,6 +37,15 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n_fft", type=int, metavar="N", help="points of the Fourier transform, likewise")
 
 
+def _check_apart(out: Path, lm_out: Path) -> None:
+    """A model's folder is replaced as a whole: no other may lie in it."""
+    one, other = out.resolve(), lm_out.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise InputError(
+            f"--output '{out}' and --lm_output '{lm_out}' lie in one another: give each a folder of its own"
+        )
+
+
 def run_import(arguments: argparse.Namespace) -> int:
     """Turn a SpeechBrain checkpoint into a model folder, and say which checkpoint it was.
 
@@ -71,8 +80,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     from hyperconformer.inference.speechbrain_sources import find_sources
 
     sources, out, lm_out = find_sources(Path(arguments.folder)), arguments.output, arguments.lm_output
-    if lm_out is not None and Path(lm_out).resolve() == Path(out).resolve():
-        raise InputError(f"--output and --lm_output are both {out!r}: give each model a folder of its own")
+    if lm_out is not None:
+        _check_apart(Path(out), Path(lm_out))
     # First what may be refused, so that nothing is left half done.
     lm = None if lm_out is None else import_language_model(sources, Path(lm_out))
     options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}

@@ -4,6 +4,7 @@ YAML is taken apart without building what it asks for: plain numbers and the nam
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -290,5 +291,9 @@ def language_model_heads(path: Path | None) -> int | None:
         if not _argument(fields, node, "activation")[0].endswith(".GELU"):
             raise InputError(f"'{path}': {name} cannot be imported without activation torch.nn.GELU")
         heads = _argument(fields, node, "nhead")[1]
-        return int(heads) if heads.isdecimal() else None
+        if not heads:
+            return None
+        if not re.fullmatch("[0-9]{1,9}", heads):
+            raise InputError(f"'{path}': nhead of {name} is {heads:.40} and no whole number: write it out")
+        return int(heads)
     return None

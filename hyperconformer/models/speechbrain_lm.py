@@ -111,7 +111,8 @@ def language_model_from_speechbrain(
     Raises
     ------
     InputError
-        If a tensor is missing, unknown or of the wrong shape.
+        If a tensor is missing, unknown, of the wrong shape or not of floating-point numbers, or the heads
+        do not fit.
 
     Examples
     --------
@@ -123,6 +124,9 @@ def language_model_from_speechbrain(
     (True, <All keys matched successfully>)
     """
     theirs = {name: value for name, value in state.items() if _TABLE not in name}
+    for name, value in theirs.items():
+        if value.layout != torch.strided or not value.is_floating_point():
+            raise InputError(f"{name!r} is not a dense tensor of floating-point numbers: copy it again")
     config = _config(theirs, NHEAD if nhead is None else nhead)
     with without_weights():
         shapes = {name: value.shape for name, value in LanguageModel(config).state_dict().items()}
@@ -160,8 +164,10 @@ def _config(theirs: Mapping[str, Tensor], nhead: int) -> LanguageModelConfig:
     sizes: dict[str, Any] = {"output_neurons": output_neurons, "d_model": d_model, "num_layers": num_layers}
     try:
         d_ffn = shape("encoder.layers.0.pos_ffn.ffn.0.weight")[0]
-        if d_model % nhead:
-            raise ValueError(f"{nhead} heads do not divide d_model {d_model}")
+        if nhead < 1 or d_model % nhead:
+            raise ValueError(
+                f"{nhead} heads do not divide d_model {d_model}: hyperparams.yaml must tell them"
+            )
         return LanguageModelConfig(nhead=nhead, d_ffn=d_ffn, norm=norm, **sizes)
     except ValueError as error:
         raise InputError(f"the tensors make no language model: {error}") from error

@@ -1,5 +1,6 @@
 """SpeechBrain's Transformer language model, imported: the same logits, at once and token by token."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,17 @@ def test_a_run_is_imported_with_its_language_model(run: Path, tmp_path: Path, ca
         expected = upstream(tokenizer.size)(tokens_bl)
         torch.testing.assert_close(model(tokens_bl), expected, rtol=1e-4, atol=1e-4)
     assert main(["check", str(tmp_path / "lm")]) == 0
-    assert main([*given, "--lm_output", str(tmp_path / "model")]) == 2
+    for shared in (tmp_path / "model", tmp_path / "model" / "lm", tmp_path):
+        assert main([*given, "--lm_output", str(shared)]) == 2
+        assert "lie in one another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [Tensor.to_sparse, Tensor.int, lambda value: value.to(torch.complex64)])
+def test_tensors_of_other_kinds_are_refused(change: Callable[[Tensor], Tensor]) -> None:
+    name = "output_proj.layers.2.w.bias"
+    state = upstream().state_dict()
+    with pytest.raises(InputError, match=f"'{name}' is not a dense tensor"):
+        language_model_from_speechbrain(state | {name: change(state[name])}, nhead=NHEAD)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +125,10 @@ def test_a_run_is_imported_with_its_language_model(run: Path, tmp_path: Path, ca
         ({"activation": "ReLU"}, "without activation torch.nn.GELU"),
         ({"before": "True"}, "normalize_before: True"),
         ({"nhead": 7}, "7 heads do not divide d_model 24"),
+        ({"nhead": 0}, "0 heads do not divide d_model 24"),
+        ({"nhead": -4}, "nhead of lm_model is -4 and no whole number"),
     ],
-    ids=["ReLU", "norms before", "heads"],
+    ids=["ReLU", "norms before", "heads", "no heads", "heads below zero"],
 )
 def test_what_the_recipe_says_is_heeded(changes: dict[str, object], said: str, run: Path, tmp_path) -> None:
     with pytest.raises(InputError, match=said):
