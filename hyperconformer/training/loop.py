@@ -114,7 +114,7 @@ class StepBrain(KeptBrain):
             return
         self.on_fit_start()
         steps = self.settings.number_of_epochs * train_set.steps.steps
-        if not self.debug and (warning := warm_up_warning(steps, self.settings)):
+        if distributed.is_main() and not self.debug and (warning := warm_up_warning(steps, self.settings)):
             logger.warning(warning)
         wanted = (not self.noprogressbar) if progressbar is None else progressbar
         try:
