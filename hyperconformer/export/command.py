@@ -82,7 +82,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     sources, out, lm_out = find_sources(Path(arguments.folder)), arguments.output, arguments.lm_output
     if lm_out is not None:
         _check_apart(Path(out), Path(lm_out))
-    # First what may be refused, so that nothing is left half done.
+    # The language model first: what is wrong with it is said before the larger half of the work.
     lm = None if lm_out is None else import_language_model(sources, Path(lm_out))
     options = {"nhead": arguments.nhead, "n_fft": arguments.n_fft}
     print(f"{sources.describe()} -> {import_model(sources, Path(out), **options)}")

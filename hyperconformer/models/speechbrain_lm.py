@@ -111,7 +111,7 @@ def language_model_from_speechbrain(
     Raises
     ------
     InputError
-        If a tensor is missing, unknown, of the wrong shape or not of floating-point numbers, or the heads
+        If a tensor is missing, unknown, of the wrong shape or not of finite numbers, or the heads
         do not fit.
 
     Examples
@@ -125,8 +125,10 @@ def language_model_from_speechbrain(
     """
     theirs = {name: value for name, value in state.items() if _TABLE not in name}
     for name, value in theirs.items():
-        if value.layout != torch.strided or not value.is_floating_point():
-            raise InputError(f"{name!r} is not a dense tensor of floating-point numbers: copy it again")
+        if value.layout != torch.strided or not value.is_floating_point() or not value.isfinite().all():
+            raise InputError(
+                f"{name!r} is not a dense tensor of finite floating-point numbers: copy it again"
+            )
     config = _config(theirs, NHEAD if nhead is None else nhead)
     with without_weights():
         shapes = {name: value.shape for name, value in LanguageModel(config).state_dict().items()}

@@ -111,7 +111,11 @@ def test_a_run_is_imported_with_its_language_model(run: Path, tmp_path: Path, ca
         assert "lie in one another" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [Tensor.to_sparse, Tensor.int, lambda value: value.to(torch.complex64)])
+@pytest.mark.parametrize(
+    "change",
+    [Tensor.to_sparse, Tensor.int, lambda value: value.to(torch.complex64), lambda value: value / 0],
+    ids=["sparse", "whole", "complex", "not finite"],
+)
 def test_tensors_of_other_kinds_are_refused(change: Callable[[Tensor], Tensor]) -> None:
     name = "output_proj.layers.2.w.bias"
     state = upstream().state_dict()
