@@ -126,9 +126,7 @@ def language_model_from_speechbrain(
     theirs = {name: value for name, value in state.items() if _TABLE not in name}
     for name, value in theirs.items():
         if value.layout != torch.strided or not value.is_floating_point() or not value.isfinite().all():
-            raise InputError(
-                f"{name!r} is not a dense tensor of finite floating-point numbers: copy it again"
-            )
+            raise InputError(f"{name!r} is not a dense tensor of finite numbers: copy it again")
     config = _config(theirs, NHEAD if nhead is None else nhead)
     with without_weights():
         shapes = {name: value.shape for name, value in LanguageModel(config).state_dict().items()}
