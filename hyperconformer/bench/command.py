@@ -342,7 +342,7 @@ def _run_cases(arguments: argparse.Namespace) -> int:
 
 
 def _run_text(arguments: argparse.Namespace) -> int:
-    from hyperconformer.bench.text import run_text
+    from hyperconformer.bench.text.run import run_text
 
     return run_text(arguments, spelt(arguments), _machine(arguments), _say)
 

@@ -2,33 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from hyperconformer.bench.text_runs import TextFound
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.trainings.intervals import Interval, interval_of
 from hyperconformer.significance import CHUNK, RESAMPLES, Floats, drawn_rates
 
-LEVELS = (2.5, 97.5)
 _SEED = 1
-
-
-class Interval(NamedTuple):
-    """A value with the 95 % interval around it, fractions.
-
-    Attributes
-    ----------
-    value, low, high : float
-
-    Examples
-    --------
-    >>> Interval(0.5, 0.4, 0.6).high
-    0.6
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -106,8 +87,8 @@ def score_systems(
             accuracies = tuple(1 - float(row.mean()) for row in wrong[system])
             ahead = None
             if against in drawn and system != against:
-                ahead = _interval(means[against] - means[system], drawn[against] - drawn[system])
-            mean = _interval(1 - means[system], 1 - drawn[system])
+                ahead = interval_of(means[against] - means[system], drawn[against] - drawn[system])
+            mean = interval_of(1 - means[system], 1 - drawn[system])
             scores[system] = SystemScore(accuracies, mean, ahead)
     return {system: scores[system] for system in runs}
 
@@ -160,8 +141,3 @@ def drawn_seeds(systems: Sequence[Sequence[Floats]]) -> list[Floats]:
                 drawn = np.stack([row[texts].mean(axis=1) for row in rows])
                 total[:, draws] += widened[:, [seed]] + drawn - means[:, [seed]]
     return list(total / seeds)
-
-
-def _interval(value: float, draws: Floats) -> Interval:
-    low, high = np.percentile(draws, LEVELS)
-    return Interval(float(value), float(low), float(high))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyperconformer.bench.figures import line_style, save_figure
-from hyperconformer.bench.text_plan import Planned
-from hyperconformer.bench.text_scores import SystemScore, score_systems
-from hyperconformer.bench.text_tables import Found, by_row, ended_well, systems_of
-from hyperconformer.bench.text_trials import trial_scores
-from hyperconformer.bench.text_tuning import expected_best
+from hyperconformer.bench.text.scores import SystemScore, score_systems
+from hyperconformer.bench.text.tables import Found
+from hyperconformer.bench.text.trials import trial_scores
+from hyperconformer.bench.text.tuning import expected_best
+from hyperconformer.bench.trainings.planned import Planned, by_row, ended_well, systems_of
 from hyperconformer.data.text_tasks import TASKS
 
 if TYPE_CHECKING:
