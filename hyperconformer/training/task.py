@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -133,13 +133,17 @@ def open_task(line: CommandLine, tasks: Mapping[str, type[Task[Any, Any, Any, An
 
 
 def run_task(
-    kind: type[Task[S, Any, Any, Any]], settings: S, run_options: Mapping[str, Any], hparams_file: str = ""
+    kind: Callable[[S, dict[str, Any], str], Task[S, Any, Any, Any]],
+    settings: S,
+    run_options: Mapping[str, Any],
+    hparams_file: str = "",
 ) -> dict[str, Any]:
     """Follow one recipe in this process: the story of ``train.py``, for programs that train many.
 
     Parameters
     ----------
-    kind : type
+    kind : callable
+        A kind of task, or what makes one of settings, options and the recipe's name.
     settings : RunSettings
         Of the kind's own type.
     run_options : mapping

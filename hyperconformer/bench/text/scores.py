@@ -1,45 +1,14 @@
 """What several runs of several systems say together: means, spreads, and intervals of their differences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from hyperconformer.bench.text.found import TextFound
-from hyperconformer.bench.trainings.intervals import Interval, interval_of
+from hyperconformer.bench.trainings.intervals import SystemScore, interval_of
 from hyperconformer.significance import CHUNK, RESAMPLES, Floats, drawn_rates
 
 _SEED = 1
-
-
-@dataclass(frozen=True)
-class SystemScore:
-    """The runs of one system on one split.
-
-    Attributes
-    ----------
-    accuracies : tuple of float
-        Of every run.
-    mean : Interval
-        Over the runs: how far it would move with other texts and, where there are several on the same texts,
-        other runs.
-    against : Interval or None
-        The mean minus that of the reference system; None where they were not tested on the same texts.
-
-    Examples
-    --------
-    >>> round(SystemScore((0.5, 0.7), Interval(0.6, 0.4, 0.8), None).spread, 4)
-    0.1414
-    """
-
-    accuracies: tuple[float, ...]
-    mean: Interval
-    against: Interval | None
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation over the runs; None of a single one."""
-        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else None
 
 
 def score_systems(

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hyperconformer.bench.text.found import TextFound
-from hyperconformer.bench.text.scores import SystemScore, score_systems
+from hyperconformer.bench.text.scores import score_systems
+from hyperconformer.bench.trainings.intervals import SystemScore
 from hyperconformer.bench.trainings.planned import (
     Planned,
     by_row,

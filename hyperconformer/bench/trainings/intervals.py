@@ -1,5 +1,6 @@
-"""A value with the interval around it."""
+"""Values with the intervals around them."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,36 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class SystemScore:
+    """The runs of one system on one split.
+
+    Attributes
+    ----------
+    values : tuple of float
+        Of every run.
+    mean : Interval
+        Over the runs: how far it would move with another test and, where there are several runs on the same
+        one, other runs.
+    against : Interval or None
+        The mean minus that of the reference system; None where they were not tested on the same.
+
+    Examples
+    --------
+    >>> round(SystemScore((0.5, 0.7), Interval(0.6, 0.4, 0.8), None).spread, 4)
+    0.1414
+    """
+
+    values: tuple[float, ...]
+    mean: Interval
+    against: Interval | None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over the runs; None of a single one."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
 
 def interval_of(value: float, draws: Floats) -> Interval:
