@@ -12,7 +12,7 @@ GREEDY = "greedy"
 
 
 @dataclass(frozen=True)
-class Tested:
+class Judged:
     """What a system made of a set of recordings; all lists are in the order of their ids.
 
     Attributes
@@ -31,7 +31,7 @@ class Tested:
 
     Examples
     --------
-    >>> Tested("t", 2.0, [3, 1], [9, 3], {"greedy": [1, 0]}, {"greedy": [2, 1]}).wer("greedy")
+    >>> Judged("t", 2.0, [3, 1], [9, 3], {"greedy": [1, 0]}, {"greedy": [2, 1]}).wer("greedy")
     0.25
     """
 
@@ -73,16 +73,16 @@ class ContestFound(Found):
         Seconds of audio that training went through in a second.
     peak_mib : float or None
         Most memory: of the process in training, on a GPU what PyTorch had allocated.
-    splits : mapping of str to Tested
+    splits : mapping of str to Judged
         By the averaged weights; ``valid`` among them.
-    joined : mapping of str to Tested
+    joined : mapping of str to Judged
         The test's utterances joined, by their greatest length in seconds.
     encoder_rates : mapping of str to float
         Seconds of audio that the encoder goes through in a second, by the recording's length in seconds.
 
     Examples
     --------
-    >>> found = ContestFound("k", "ok", splits={"valid": Tested(loss=[2.0, 4.0])}, train_seconds=9.0)
+    >>> found = ContestFound("k", "ok", splits={"valid": Judged(loss=[2.0, 4.0])}, train_seconds=9.0)
     >>> print(found)
     valid loss 3, 9 s
     >>> from dataclasses import asdict
@@ -97,8 +97,8 @@ class ContestFound(Found):
     epochs: list[float] = field(default_factory=list)
     audio_rate: float = 0.0
     peak_mib: float | None = None
-    splits: Mapping[str, Tested] = field(default_factory=dict)
-    joined: Mapping[str, Tested] = field(default_factory=dict)
+    splits: Mapping[str, Judged] = field(default_factory=dict)
+    joined: Mapping[str, Judged] = field(default_factory=dict)
     encoder_rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -122,7 +122,7 @@ class ContestFound(Found):
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read plain values back."""
         tested = {
-            name: {key: Tested(**one) for key, one in values.get(name, {}).items()}
+            name: {key: Judged(**one) for key, one in values.get(name, {}).items()}
             for name in ("splits", "joined")
         }
         return super().from_dict({**values, **tested})

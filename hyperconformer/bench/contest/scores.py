@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperconformer.bench.contest.found import GREEDY, VALID, ContestFound, Tested
+from hyperconformer.bench.contest.found import GREEDY, VALID, ContestFound, Judged
 from hyperconformer.bench.trainings.intervals import Interval, SystemScore, interval_of
 from hyperconformer.significance import RESAMPLES, Floats, drawn_rates, mean_over_drawn_runs
 
-Runs = Mapping[str, Sequence[Tested]]
+Runs = Mapping[str, Sequence[Judged]]
 _SEED = 1
 
 
@@ -29,14 +29,14 @@ class Measure:
     Examples
     --------
     >>> measure = rate_measure("WER", "test", "greedy")
-    >>> measure.name, measure.errors(Tested(word_edits={"greedy": [1, 2]}))
+    >>> measure.name, measure.errors(Judged(word_edits={"greedy": [1, 2]}))
     ('test greedy WER %', [1, 2])
     """
 
     name: str
     split: str
-    errors: Callable[[Tested], Sequence[float]]
-    units: Callable[[Tested], Sequence[float]]
+    errors: Callable[[Judged], Sequence[float]]
+    units: Callable[[Judged], Sequence[float]]
     scale: float = 100.0
 
 
@@ -59,7 +59,7 @@ def rate_measure(rate: str, split: str, search: str) -> Measure:
 
     Examples
     --------
-    >>> rate_measure("CER", "test", "greedy").units(Tested(characters=[9]))
+    >>> rate_measure("CER", "test", "greedy").units(Judged(characters=[9]))
     [9]
     """
     name = f"{split} {search} {rate} %"
@@ -83,7 +83,7 @@ def measures_of(found: ContestFound) -> list[Measure]:
 
     Examples
     --------
-    >>> splits = {"valid": Tested(), "test": Tested(word_edits={"greedy": [], "joint": []})}
+    >>> splits = {"valid": Judged(), "test": Judged(word_edits={"greedy": [], "joint": []})}
     >>> [measure.name for measure in measures_of(ContestFound("k", "ok", splits=splits))]
     ['valid loss', 'test greedy CER %', 'test greedy WER %', 'test joint WER %']
     """
@@ -119,7 +119,7 @@ def score_systems(
     Examples
     --------
     >>> def found(*losses):
-    ...     return [ContestFound("k", "ok", splits={"valid": Tested("same", loss=list(losses))})]
+    ...     return [ContestFound("k", "ok", splits={"valid": Judged("same", loss=list(losses))})]
     >>> scores = score_systems({"ours": found(1.0, 2.0), "other": found(2.0, 3.0)}, LOSS, "ours")
     >>> scores["other"].against, scores["ours"].mean.value
     (Interval(value=1.0, low=1.0, high=1.0), 1.5)
@@ -148,7 +148,7 @@ def _score(tests: Runs, measure: Measure, against: str) -> dict[str, SystemScore
     return scores
 
 
-def _errors(own: Sequence[Tested], measure: Measure) -> Floats:
+def _errors(own: Sequence[Judged], measure: Measure) -> Floats:
     """(runs, recordings)."""
     return np.array([measure.errors(one) for one in own], dtype=float)
 
@@ -225,7 +225,7 @@ def score_growth(
     return scores
 
 
-def _run_rates(own: Sequence[Tested], measure: Measure) -> Floats:
+def _run_rates(own: Sequence[Judged], measure: Measure) -> Floats:
     """Every run's rate in every draw of recordings, the same draws for every system: (draws, runs)."""
     errors, units = _errors(own, measure), np.array(measure.units(own[0]), dtype=float)
     generator = np.random.default_rng((_SEED, len(units)))

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from hyperconformer.bench.contest.found import GREEDY, VALID, Tested
+from hyperconformer.bench.contest.found import GREEDY, VALID, Judged
 from hyperconformer.bench.contest.testing import count_errors, encoder_rate, hear_joined
 from hyperconformer.bench.gauges import process_peak
 from hyperconformer.bench.upstream_asr import UpstreamASR
@@ -178,6 +178,6 @@ class ContestTask(ASRTask):
 
     def _tested(
         self, brain: ContestBrain, data: Speech, split: str, utterances: Sequence[Utterance]
-    ) -> Tested:
+    ) -> Judged:
         brain.evaluate(plain_loader(utterances, data.tokenizer, self.settings))
         return count_errors(brain.decoded, split, brain.losses)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import jiwer
 import torch
 
-from hyperconformer.bench.contest.found import GREEDY, Tested
+from hyperconformer.bench.contest.found import GREEDY, Judged
 from hyperconformer.bench.contest.joined import as_one, join, read_joined
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.decoding.greedy_logits import greedy_search
@@ -24,7 +24,7 @@ REPEATS = 5
 
 def count_errors(
     decoded: Mapping[str, Pairs], split: str, losses: Mapping[str, float] | None = None
-) -> Tested:
+) -> Judged:
     """Count the errors of every recording.
 
     Parameters
@@ -38,7 +38,7 @@ def count_errors(
 
     Returns
     -------
-    Tested
+    Judged
 
     Raises
     ------
@@ -59,7 +59,7 @@ def count_errors(
         digest.update(f"{one.id} {one.words}\n".encode())
     rows = {search: report.utterances for search, report in reports.items()}
     first = next(iter(rows.values()))
-    return Tested(
+    return Judged(
         digest.hexdigest()[:DIGEST_DIGITS],
         sum(one.seconds for one in spoken),
         [row.counts.reference_words for row in first],
@@ -75,7 +75,7 @@ def _character_edits(row: UtteranceScore) -> int:
     return int(found.substitutions + found.deletions + found.insertions)
 
 
-def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance], seconds: float) -> Tested:
+def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance], seconds: float) -> Judged:
     """Join utterances, hear each recording in one pass of the encoder, and follow CTC's best path.
 
     Parameters
@@ -89,7 +89,7 @@ def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance
 
     Returns
     -------
-    Tested
+    Judged
         Without anything but a note, where the model cannot hear a recording of such a length.
 
     Examples
@@ -109,10 +109,10 @@ def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance
         except (RuntimeError, AssertionError) as error:
             # Some systems are made for a greatest length, or need more memory than there is.
             said = (str(error) or "no message").splitlines()[0]
-            return Tested(note=f"{samples.shape[1] / SAMPLE_RATE:.1f} s: {said}")
+            return Judged(note=f"{samples.shape[1] / SAMPLE_RATE:.1f} s: {said}")
         pairs.append((as_one(recording, number), tokenizer.decode(found.tokens)))
     if not pairs:
-        return Tested(note="nothing to hear")
+        return Judged(note="nothing to hear")
     return count_errors({GREEDY: pairs}, f"joined to {seconds:g} s")
 
 
