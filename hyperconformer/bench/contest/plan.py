@@ -145,7 +145,7 @@ class Planner:
     >>> ground = Ground("mini", "hparams/mini.yaml", {}, values, settings, "")
     >>> planner = Planner([Entry("ours", {}), Entry("none", {"mixer": "identity"})], [1, 2], "cpu", "fp32")
     >>> [(one.system, one.number, one.run.decided["d_ffn"]) for one in planner.runs(ground)]
-    [('ours', 1, 384), ('none', 1, 440), ('ours', 2, 384), ('none', 2, 440)]
+    [('ours', 1, 384), ('none', 1, 456), ('ours', 2, 384), ('none', 2, 456)]
     """
 
     entries: Sequence[Entry]
