@@ -42,7 +42,7 @@ SMALL_TEXT = (
     "--d_model=16 --d_ffn=16 --num_layers=1"
 )
 SMALL_CONTEST = (
-    "--systems identity speechbrain --seeds 1 --number_of_epochs=1 --d_model=16 --nhead=2 "
+    "--systems ours speechbrain --seeds 1 --number_of_epochs=1 --d_model=16 --nhead=2 "
     "--num_encoder_layers=1 --output_neurons=30 --decode=[greedy]"
 )
 SMALL_RECIPE = (

@@ -57,7 +57,7 @@ def test_all_entries_are_equally_large_recipes(table: str, recipe: str) -> None:
     assert reference == Entry("ours", {})
     ground = ground_of(recipe)
     wanted = count_weights(ground.settings.model, "ours")
-    for planned in Planner([reference, *others], [1], "cpu", "fp32").runs(ground):
+    for planned in Planner([reference, *others], reference, [1], "cpu", "fp32").runs(ground):
         assert planned.unfit == "", planned.unfit
         decided, modules = planned.run.decided, planned.run.further["modules"]
         config = ModelConfig(**{k: v for k, v in decided.items() if k in ModelConfig.__dataclass_fields__})
@@ -78,17 +78,20 @@ def test_a_system_that_cannot_be_as_large_is_a_row_that_says_why() -> None:
     entries = [Entry("ours", {}), Entry("wide", {"d_model": 256, "nhead": 4})]
     with pytest.raises(Unequal, match=r"wide has \+\d+\.\d% weights, more than 3% off"):
         equal_config(SMALL, entries[1], entries[0])
-    ours, wide = Planner(entries, [1], "cpu", "fp32").runs(ground_of(d_model=16, d_ffn=16))
+    ours, wide = Planner(entries, entries[0], [1], "cpu", "fp32").runs(ground_of(d_model=16, d_ffn=16))
     assert ours.unfit == "" and wide.unfit.startswith("wide has")
 
 
 def test_what_decides_a_run_is_its_key(tmp_path: Path) -> None:
     entries = [Entry("ours", {}), Entry("same", {}), Entry("theirs", {}, "speechbrain")]
-    runs = Planner(entries, [1, 2], "cpu", "fp32").runs(ground_of())
+    runs = Planner(entries, entries[0], [1, 2], "cpu", "fp32").runs(ground_of())
     keys = [one.run.key for one in runs]
     assert keys[0] == keys[1] and len(set(keys)) == 4
-    there = Planner(entries, [1], "cpu", "fp32").runs(ground_of(output_folder=str(tmp_path)))
-    other = Planner(entries, [1], "cpu", "fp32").runs(ground_of(data="other"))
+    there = Planner(entries, entries[0], [1], "cpu", "fp32").runs(ground_of(output_folder=str(tmp_path)))
+    # Its size does not depend on who else is asked for.
+    alone = Planner(entries[2:], entries[0], [1], "cpu", "fp32").runs(ground_of())
+    assert alone[0].run.key == keys[2]
+    other = Planner(entries, entries[0], [1], "cpu", "fp32").runs(ground_of(data="other"))
     assert there[0].run.key == keys[0] != other[0].run.key
 
 
@@ -316,7 +319,11 @@ def test_dials_are_told_beside_ours_and_claim_nothing(
     assert report["notes"] == ["one seed: intervals are over recordings alone"]
     assert main([*given, "--systems", "ours", "identity", f"--record={tmp_path}/RESULTS.md"]) == 0
     assert "### digits, cpu, verdicts" in (tmp_path / "RESULTS.md").read_text()
-    assert len(trained) == 3 + 2 * 2
+    assert len(trained) == 3 + 2 * 2 and "verdicts" in capsys.readouterr().out
+    # No claim is about a system that is not ours.
+    assert main([*given, "--systems", "identity", "attention"]) == 0
+    said = capsys.readouterr().out
+    assert "verdicts" not in said and "- attention" in said
 
 
 def test_a_reference_that_failed_is_compared_with_nothing() -> None:

@@ -90,3 +90,12 @@ def test_every_weight_learns_and_the_statistics_of_features_are_no_weights() -> 
 def test_it_has_no_layers_on_the_way() -> None:
     with pytest.raises(AssertionError, match="no taps"):
         UpstreamASR(CONFIG)(features(), LENGTHS, TOKENS, (1,))
+
+
+def test_it_learns_in_sixteen_bits() -> None:
+    model = UpstreamASR(CONFIG).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(features(), torch.tensor([80, 41]), TOKENS)
+        loss = outputs.ctc_btv.float().log_softmax(-1).mean() + outputs.attention_blv.float().mean()
+    loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)

@@ -13,7 +13,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--parts", {"nargs": "+", "help": "of the budget, one or more; default: all"}),
     (
         "--systems",
-        {"nargs": "+", "help": "one or more; default: all. The first of the table is the reference"},
+        {"nargs": "+", "help": "one or more; default: all; as large as the table's first"},
     ),
     (
         "--dials",

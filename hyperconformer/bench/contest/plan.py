@@ -134,7 +134,8 @@ class Planner:
     Attributes
     ----------
     entries : sequence of Entry
-        The first is what the others are held against.
+    reference : Entry
+        What all are as large as, whether it is among them or not.
     seeds : sequence of int
     device, precision : str
 
@@ -143,12 +144,14 @@ class Planner:
     >>> values = read_recipe("hparams/mini.yaml", {})
     >>> settings = build_settings(Settings, values, "mini")
     >>> ground = Ground("mini", "hparams/mini.yaml", {}, values, settings, "")
-    >>> planner = Planner([Entry("ours", {}), Entry("none", {"mixer": "identity"})], [1, 2], "cpu", "fp32")
+    >>> entries = [Entry("ours", {}), Entry("none", {"mixer": "identity"})]
+    >>> planner = Planner(entries, entries[0], [1, 2], "cpu", "fp32")
     >>> [(one.system, one.number, one.run.decided["d_ffn"]) for one in planner.runs(ground)]
     [('ours', 1, 384), ('none', 1, 456), ('ours', 2, 384), ('none', 2, 456)]
     """
 
     entries: Sequence[Entry]
+    reference: Entry
     seeds: Sequence[int]
     device: str
     precision: str
@@ -160,7 +163,7 @@ class Planner:
     def _planned(self, ground: Ground, entry: Entry, seed: int) -> Planned:
         unfit = ""
         try:
-            config = equal_config(ground.settings.model, entry, self.entries[0])
+            config = equal_config(ground.settings.model, entry, self.reference)
         except Unequal as error:
             config, unfit = entry_config(ground.settings.model, entry), str(error)
         # The mixer's options, which its class completes, and the width that makes systems equal.

@@ -46,7 +46,7 @@ class Contest:
     ----------
     budget : str
     entries : list of Entry
-        The reference first.
+        The reference first, where it is among them.
     dials : bool
         Whether they are dials of our system.
     grounds : list of Ground
@@ -70,8 +70,9 @@ class Contest:
         return "### " + ", ".join(filter(None, (part, self.budget, "dials" if self.dials else "", further)))
 
     def tables(self) -> dict[str, LayOut]:
-        """Those that are told of a part: dials were held to show nothing."""
-        return {name: lay_out for name, lay_out in TABLES.items() if not (self.dials and name == "verdicts")}
+        """Those that are told of a part: claims are about the reference among systems, not dials."""
+        silent = self.dials or self.planner.reference not in self.entries
+        return {name: lay_out for name, lay_out in TABLES.items() if not (silent and name == "verdicts")}
 
 
 def chosen(option: str, asked: Sequence[str] | None, legal: Sequence[str]) -> list[str]:
@@ -110,15 +111,16 @@ def chosen(option: str, asked: Sequence[str] | None, legal: Sequence[str]) -> li
     return [name for name in legal if name in names]
 
 
-def _entries(arguments: argparse.Namespace, folder: Path) -> list[Entry]:
-    """The systems or dials that were asked for, behind the reference."""
+def _entries(arguments: argparse.Namespace, folder: Path) -> tuple[list[Entry], Entry]:
+    """The systems or dials that were asked for, dials behind the reference; and the reference."""
     dials = arguments.dials is not None
     if dials and arguments.systems is not None:
         raise InputError("--dials are changes of our system: leave --systems away")
     table = read_entries(folder / (DIALS if dials else SYSTEMS))
     option, asked = ("--dials", arguments.dials) if dials else ("--systems", arguments.systems)
     names = chosen(option, asked, list(table))
-    return [table[name] for name in dict.fromkeys((*([next(iter(table))] if dials else []), *names))]
+    first = next(iter(table))
+    return [table[name] for name in dict.fromkeys((*([first] if dials else []), *names))], table[first]
 
 
 def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any], say: Say) -> Contest:
@@ -132,7 +134,7 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any], say: Say) 
     line = CommandLine.parse([budget.parts[parts[0]].recipe, *arguments.further])
     if line.run_options:
         raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench contest")
-    entries = _entries(arguments, folder)
+    entries, reference = _entries(arguments, folder)
     seeds = seeds_of(arguments.seeds) if arguments.seeds else budget.seeds
     grounds = []
     for part in parts:
@@ -141,7 +143,7 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any], say: Say) 
         grounds.append(
             look_at(part, budget.parts[part], arguments.data_folder, line.overrides, progress=progress)
         )
-    planner = Planner(entries, seeds, machine["device"], machine["precision"])
+    planner = Planner(entries, reference, seeds, machine["device"], machine["precision"])
     return Contest(arguments.budget, entries, arguments.dials is not None, grounds, planner)
 
 
