@@ -84,7 +84,7 @@ def test_a_contest_is_stopped_goes_on_and_is_told(tiny_librispeech, tmp_path: Pa
     assert set(lines) == {"tones, ours, seed 1", "tones, speechbrain, seed 1"}
     assert {line["key"] for line in lines.values()} == logs.keys()
     for line in lines.values():
-        assert (line["status"], len(line["epochs"])) == ("ok", 40) and line["steps"] % 40 == 0 < line["steps"]
+        assert (line["status"], len(line["epochs"])) == ("ok", 40) and line["steps"] >= 40
         assert len(line["splits"]["test-tiny"]["loss"]) == 4 and set(line["joined"]) == {
             "15",
             "30",
