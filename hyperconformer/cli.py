@@ -40,7 +40,7 @@ COMMANDS = {
     "bench": (
         bench.run,
         bench.add_arguments,
-        "time and memory of mixers, encoder, training, decoding and transcription; mixers on text",
+        "time and memory of mixers, encoder, training, decoding, transcription; contests on text and speech",
     ),
     "classify": (
         classify.run_classify,

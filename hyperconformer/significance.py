@@ -225,12 +225,28 @@ def drawn_rates(systems: Sequence[Floats], words: Floats) -> list[Floats]:
         drawn = generator.integers(groups, size=(CHUNK, groups)) + groups * np.arange(CHUNK)[:, None]
         times = np.bincount(drawn.ravel(), minlength=CHUNK * groups).reshape(CHUNK, groups)
         drawn_words = times @ words.T
-        draws.append([_drawn_mean(times @ edits.T / drawn_words, generator) for edits in systems])
+        draws.append([mean_over_drawn_runs(times @ edits.T / drawn_words, generator) for edits in systems])
     return [np.concatenate(pieces) for pieces in zip(*draws, strict=True)]
 
 
-def _drawn_mean(wers: Floats, generator: np.random.Generator) -> Floats:
-    """Mean over runs drawn with replacement, for every draw of the groups: (draws, runs) -> (draws,)."""
+def mean_over_drawn_runs(wers: Floats, generator: np.random.Generator) -> Floats:
+    """Draw runs with replacement for every draw of the groups, and take their mean.
+
+    Parameters
+    ----------
+    wers : array, shape (draws, runs)
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    array, shape (draws,)
+        Distances from the mean of all runs widened, as this module says.
+
+    Examples
+    --------
+    >>> mean_over_drawn_runs(np.array([[0.5], [0.25]]), np.random.default_rng(0))
+    array([0.5 , 0.25])
+    """
     runs = wers.shape[1]
     mean = wers.mean(axis=1)
     if runs == 1:

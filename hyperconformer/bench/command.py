@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REFERENCE = "upstream:hypermixing"
 # What has one length to draw against: real utterances do not.
-DRAWN = ("mixer", "encoder", "step", "text")
+DRAWN = ("mixer", "encoder", "step", "text", "contest")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,8 @@ def spelt(arguments: argparse.Namespace) -> list[str]:
     """
     words = ["bench", arguments.kind]
     if arguments.kind in WITH_RECIPE:
-        words += [arguments.recipe, *arguments.further]
+        # A contest's recipes are its budget's.
+        words += [*filter(None, [getattr(arguments, "recipe", None)]), *arguments.further]
     for flag, settings in OPTIONS[arguments.kind]:
         if not flag.startswith("--"):
             continue
@@ -160,7 +161,8 @@ def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
         "device": arguments.device,
         "precision": precision,
         "threads": arguments.threads or _usual_threads(),
-        "limit_seconds": arguments.limit,
+        # Trainings have no limit.
+        "limit_seconds": getattr(arguments, "limit", 0.0),
     }
 
 
@@ -342,10 +344,16 @@ def _run_cases(arguments: argparse.Namespace) -> int:
 
 
 def _run_text(arguments: argparse.Namespace) -> int:
-    from hyperconformer.bench.text import run_text
+    from hyperconformer.bench.text.run import run_text
 
     return run_text(arguments, spelt(arguments), _machine(arguments), _say)
 
 
-# Text has trainings too, beside cases.
-RUNS: dict[str, Callable[[argparse.Namespace], int]] = {"text": _run_text}
+def _run_contest(arguments: argparse.Namespace) -> int:
+    from hyperconformer.bench.contest.run import run_contest
+
+    return run_contest(arguments, spelt(arguments), _machine(arguments), _say)
+
+
+# These have trainings, beside cases or alone.
+RUNS: dict[str, Callable[[argparse.Namespace], int]] = {"text": _run_text, "contest": _run_contest}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hyperconformer.bench.contest.options import OPTIONS as CONTEST
 from hyperconformer.errors import InputError
 from hyperconformer.inference.search_flags import positive
 
@@ -281,6 +282,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     "decode": _DECODING,
     "transcribe": _TRANSCRIBING,
     "text": _TEXT,
+    "contest": CONTEST,
 }
 SUMMARIES = {
     "mixer": "a token mixer alone",
@@ -291,11 +293,12 @@ SUMMARIES = {
     "decode": "the search for the best hypothesis of an utterance",
     "transcribe": "from audio files to their text, and from the start of the program to the first one",
     "text": "text classifiers of equal size: time, memory, accuracy, training data, tuning, made tasks",
+    "contest": "recognisers of equal size, trained on the same speech: errors, loss, time, memory",
 }
 # They say where the numbers go, not how they came about.
 NOT_RECORDED = ("--output", "--record")
 # Their command line may have more: keys of the recipe and their values.
-WITH_RECIPE = ("train", "text")
+WITH_RECIPE = ("train", "text", "contest")
 
 
 def items(values: Iterable[str]) -> list[str]:

@@ -9,9 +9,7 @@ V. Panayotov et al., "Librispeech: an ASR corpus based on public domain audio bo
 https://www.openslr.org/12
 """
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from tqdm import tqdm
 
 from hyperconformer.audio import audio_seconds
 from hyperconformer.data.clips import decoded_seconds
+from hyperconformer.data.lists import lists_in, scan_list
 from hyperconformer.data.manifest import write_manifest
 from hyperconformer.data.missing import no_split
 from hyperconformer.errors import InputError
@@ -88,7 +87,11 @@ def prepare_librispeech(
 
 
 def scan_split(
-    data_folder: Path, split: str, *, measure: Measure = audio_seconds, progress: bool = False
+    data_folder: Path,
+    split: str,
+    *,
+    measure: Measure = audio_seconds,
+    progress: bool = False,
 ) -> list[Utterance]:
     r"""List the utterances of one split, having checked that audio and transcripts match one to one.
 
@@ -97,7 +100,7 @@ def scan_split(
     data_folder : Path
         The folder that holds the splits, or its parent if they lie in ``LibriSpeech/``.
     split : str
-        Name of the split, for instance ``dev-clean``.
+        Name of the split, for instance ``dev-clean``, or of a list (see :mod:`hyperconformer.data.lists`).
     measure : callable
         An audio file to its seconds; what it raises ends the scan.
     progress : bool
@@ -126,7 +129,22 @@ def scan_split(
     >>> utterance.id, utterance.seconds, utterance.speaker, utterance.words
     ('7-1-0000', 0.5, '7', 'YES INDEED')
     """
-    folder = _split_folder(existing_folder(data_folder), split)
+    corpus = existing_folder(data_folder)
+    folder = _split_folder(corpus, split, lists=True)
+    if folder.is_dir():
+        return _scan_folder(folder, split, measure, progress)
+
+    def scan(name: str, ids: Collection[str]) -> list[Utterance]:
+        # A list names folders, no lists.
+        return _scan_folder(_split_folder(corpus, name, lists=False), name, measure, progress, ids)
+
+    return scan_list(folder, scan)
+
+
+def _scan_folder(
+    folder: Path, split: str, measure: Measure, progress: bool, only: Collection[str] | None = None
+) -> list[Utterance]:
+    """The utterances of a split's folder, or those of these ids that are there."""
     found: dict[str, tuple[Path, str]] = {}
     for chapter in _chapters(folder):
         for identity, audio, words in _chapter_rows(chapter):
@@ -141,72 +159,13 @@ def scan_split(
             f"split {split!r} is empty, no <speaker>/<chapter>/*.trans.txt in {str(folder)!r}: "
             "copy or unpack it again"
         )
-    rows = [(identity, *found[identity]) for identity in sorted(found)]
+    wanted = sorted(found if only is None else found.keys() & set(only))
+    rows = [(identity, *found[identity]) for identity in wanted]
     durations = _durations([audio for _, audio, _ in rows], split if progress else None, measure)
     return [
         Utterance(identity, seconds, str(audio), speaker=audio.parent.parent.name, words=words)
         for (identity, audio, words), seconds in zip(rows, durations, strict=True)
     ]
-
-
-def hold_out(utterances: Sequence[Utterance], share: float = 0.1) -> tuple[list[Utterance], list[Utterance]]:
-    """Split off the same share of every speaker's utterances for validation.
-
-    Which ones depends on ids and speakers alone, not on their order. No speaker loses all utterances. The
-    lots are drawn by hash, so that every run and every machine holds out the same ones.
-
-    Parameters
-    ----------
-    utterances : sequence of Utterance
-        Utterances with unique ids.
-    share : float
-        Share to hold out of each speaker, between 0 and 1 (both excluded).
-
-    Returns
-    -------
-    train : list of Utterance
-        What is left, in the given order.
-    valid : list of Utterance
-        What is held out, in the given order; at least one utterance.
-
-    Raises
-    ------
-    InputError
-        If `share` is out of range or no speaker has two utterances.
-
-    Examples
-    --------
-    >>> rows = [Utterance(f"7-1-{i:04}", 1.0, "a.flac", "7", "YES") for i in range(10)]
-    >>> train, valid = hold_out(rows, share=0.2)
-    >>> len(train), [utterance.id for utterance in valid]
-    (8, ['7-1-0001', '7-1-0004'])
-    """
-    if not 0 < share < 1:
-        raise InputError(f"held-out share {share} is out of range: choose one between 0 and 1, such as 0.1")
-    by_speaker: defaultdict[str, list[str]] = defaultdict(list)
-    for utterance in utterances:
-        by_speaker[utterance.speaker].append(utterance.id)
-    divisible = {speaker: sorted(ids, key=_draw) for speaker, ids in by_speaker.items() if len(ids) > 1}
-    if not divisible:
-        raise InputError(
-            f"cannot hold out from {len(utterances)} utterances of {len(by_speaker)} speakers: "
-            "one speaker needs at least two"
-        )
-    held_out: set[str] = set()
-    for speaker, ids in divisible.items():
-        # Rounded up or down by lot, because rounding to the nearest would leave out every small speaker.
-        count = int(share * len(ids) + _draw(speaker))
-        held_out.update(ids[: min(count, len(ids) - 1)])
-    if not held_out:
-        held_out.add(min((ids[0] for ids in divisible.values()), key=_draw))
-    train = [utterance for utterance in utterances if utterance.id not in held_out]
-    valid = [utterance for utterance in utterances if utterance.id in held_out]
-    return train, valid
-
-
-def _draw(text: str) -> float:
-    """Draw a number in [0, 1) that belongs to a text; Python's own hash() changes from run to run."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
 def parse_transcript_line(line: str) -> tuple[str, str]:
@@ -298,18 +257,24 @@ def splits_in(data_folder: Path) -> list[str]:
     return sorted({folder.name for folder in folders if any(folder.glob("*/*/*.trans.txt"))})
 
 
-def _candidates(data_folder: Path) -> list[Path]:
+def _roots(data_folder: Path) -> list[Path]:
     # Absolute, so that a manifest can be used from another working directory.
-    roots = [data_folder.absolute(), data_folder.absolute() / "LibriSpeech"]
-    return [folder for root in roots for folder in _subfolders(root)]
+    return [data_folder.absolute(), data_folder.absolute() / "LibriSpeech"]
 
 
-def _split_folder(data_folder: Path, split: str) -> Path:
-    """Find the folder of a split, or list the splits that are there."""
+def _candidates(data_folder: Path) -> list[Path]:
+    return [folder for root in _roots(data_folder) for folder in _subfolders(root)]
+
+
+def _split_folder(data_folder: Path, split: str, *, lists: bool) -> Path:
+    """Find the folder or the list of a split, or say which splits there are."""
     for folder in _candidates(data_folder):
         if folder.name == split:
             return folder
-    raise no_split(data_folder, split, splits_in(data_folder))
+    listed = lists_in(_roots(data_folder)) if lists else {}
+    if split in listed:
+        return listed[split]
+    raise no_split(data_folder, split, [*splits_in(data_folder), *listed])
 
 
 def _durations(paths: Sequence[Path], title: str | None, measure: Measure) -> list[float]:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hyperconformer.data.pipeline import Loader
 from hyperconformer.decoding.searches import Models, make_search
@@ -99,6 +99,7 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
     """
 
     settings_type = Settings
+    brain_type: ClassVar[type[ASRBrain]] = ASRBrain
 
     def make_model(self) -> ASR:
         """Build the recogniser."""
@@ -120,7 +121,7 @@ class ASRTask(Task[Settings, ASR, Speech, ASRBrain]):
 
     def make_brain(self, model: ASR, data: Speech) -> ASRBrain:
         """Bring the recogniser to its device, and find how much it can take at a time if that was asked."""
-        brain = ASRBrain(model, data.tokenizer, self.settings, self.run_options)
+        brain = self.brain_type(model, data.tokenizer, self.settings, self.run_options)
         if self.settings.max_batch_length == AUTO:
             longest = max(utterance.seconds for utterance in data.splits.train)
             seconds = fit_batch_seconds(brain, longest)

@@ -8,7 +8,8 @@ from pathlib import Path
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.data.archives import ARCHIVES
 from hyperconformer.data.augment import sped_up_samples
-from hyperconformer.data.librispeech import existing_folder, hold_out, prepare_librispeech
+from hyperconformer.data.hold_out import hold_out
+from hyperconformer.data.librispeech import existing_folder, prepare_librispeech
 from hyperconformer.data.manifest import read_manifest, write_manifest
 from hyperconformer.data.mini import prepare_mini
 from hyperconformer.errors import InputError

@@ -76,3 +76,28 @@ def write_epoch(path: Path, line: str) -> bool:
     kept = [row for row in before if _epoch(row) < _epoch(line)]
     replace_text(path, "\n".join([*kept, line, ""]))
     return True
+
+
+def read_epochs(path: Path) -> list[dict[str, float]]:
+    r"""Read the statistics of every epoch back.
+
+    Parameters
+    ----------
+    path : Path
+        The log.
+
+    Returns
+    -------
+    list of dict of str to float
+        Names as in the file, for instance ``valid loss``.
+
+    Examples
+    --------
+    >>> log = getfixture("tmp_path") / "train_log.txt"
+    >>> _ = write_epoch(log, epoch_line({"epoch": 1}, train={"audio s/s": 90.5}, valid={"loss": 2.5}))
+    >>> read_epochs(log)
+    [{'epoch': 1.0, 'train audio s/s': 90.5, 'valid loss': 2.5}]
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [re.findall(r"([^:,]+): ([^,]+)", line.replace(" - ", ", ")) for line in lines if _epoch(line)]
+    return [{name.strip(): float(value) for name, value in row} for row in rows]

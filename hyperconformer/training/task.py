@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -130,6 +130,57 @@ def open_task(line: CommandLine, tasks: Mapping[str, type[Task[Any, Any, Any, An
         require_wandb()
     seed_everything(settings.seed)
     return tasks[kind](settings, run_options, line.hparams_file)
+
+
+def run_task(
+    kind: Callable[[S, dict[str, Any], str], Task[S, Any, Any, Any]],
+    settings: S,
+    run_options: Mapping[str, Any],
+    hparams_file: str = "",
+) -> dict[str, Any]:
+    """Follow one recipe in this process: the story of ``train.py``, for programs that train many.
+
+    Parameters
+    ----------
+    kind : callable
+        A kind of task, or what makes one of settings, options and the recipe's name.
+    settings : RunSettings
+        Of the kind's own type.
+    run_options : mapping
+        As of ``train.py``'s command line, for instance ``{"device": "cpu", "noprogressbar": True}``.
+    hparams_file : str
+        Named in errors.
+
+    Returns
+    -------
+    dict
+        What :meth:`Task.finish` returns.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> from hyperconformer.training.text import ClassificationTask
+    >>> from hyperconformer.training.text_settings import classification_settings
+    >>> settings = classification_settings("hparams/text.yaml", {"d_model": 30})
+    >>> run_task(ClassificationTask, settings, {"device": "cpu"})
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: d_model 30 must be a multiple of num_heads 4
+    """
+    run_options = check_hardware(run_options)
+    seed_everything(settings.seed)
+    task = kind(settings, run_options, hparams_file)
+    model = task.make_model()
+    data = task.prepare()
+    brain = task.make_brain(model, data)
+    if not brain.resume():
+        task.start(brain, data)
+    brain.fit(range(1, settings.number_of_epochs + 1), task.train_loader(data), task.valid_loader(data))
+    brain.load_best(settings.average_checkpoints)
+    return task.finish(brain, data)
 
 
 def close_task(task: Task[Any, Any, Any, Any], metrics: Mapping[str, Any]) -> Path:

@@ -1,6 +1,6 @@
 """Training a text classifier: from a recipe to a folder that tells classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hyperconformer.class_scores import (
@@ -19,7 +19,7 @@ from hyperconformer.models.classifier import Classifier
 from hyperconformer.provenance import environment
 from hyperconformer.training import distributed
 from hyperconformer.training.experiment import open_folder, record_settings
-from hyperconformer.training.setup import check_hardware, seed_everything, token_loader
+from hyperconformer.training.setup import token_loader
 from hyperconformer.training.task import Task
 from hyperconformer.training.text_brain import ClassificationBrain, Verdict
 from hyperconformer.training.text_data import ClassificationData, prepare_classification
@@ -153,42 +153,3 @@ class ClassificationTask(Task[ClassificationSettings, Classifier, Classification
 
 def _sureness(verdicts: Sequence[Verdict]) -> list[float]:
     return [verdict.probability for verdict in verdicts]
-
-
-def train_classifier(settings: ClassificationSettings, run_options: Mapping[str, Any]) -> Metrics:
-    """Follow one recipe in this process: the story of ``train.py``, for programs that train many.
-
-    Parameters
-    ----------
-    settings : ClassificationSettings
-    run_options : mapping
-        As of ``train.py``'s command line, for instance ``{"device": "cpu", "noprogressbar": True}``.
-
-    Returns
-    -------
-    dict
-        What ``metrics.json`` holds.
-
-    Raises
-    ------
-    InputError
-
-    Examples
-    --------
-    >>> from hyperconformer.training.text_settings import classification_settings
-    >>> settings = classification_settings("hparams/text.yaml", {"d_model": 30})
-    >>> train_classifier(settings, {"device": "cpu"})
-    Traceback (most recent call last):
-        ...
-    hyperconformer.errors.InputError: d_model 30 must be a multiple of num_heads 4
-    """
-    run_options = check_hardware(run_options)
-    seed_everything(settings.seed)
-    task = ClassificationTask(settings, run_options, "")
-    model = task.make_model()
-    data = task.prepare()
-    brain = task.make_brain(model, data)
-    brain.resume()
-    brain.fit(range(1, settings.number_of_epochs + 1), task.train_loader(data), task.valid_loader(data))
-    brain.load_best(settings.average_checkpoints)
-    return task.finish(brain, data)

@@ -37,6 +37,10 @@ SMALL_TEXT = (
     "--mixers identity --seeds 1 --lengths 8 --repeats 1 --rounds 1 --task_texts=20 --number_of_epochs=1 "
     "--d_model=16 --d_ffn=16 --num_layers=1"
 )
+SMALL_CONTEST = (
+    "--systems ours speechbrain --seeds 1 --number_of_epochs=1 --d_model=16 --nhead=2 "
+    "--num_encoder_layers=1 --output_neurons=30 --decode=[greedy]"
+)
 SMALL_RECIPE = (
     "--d_model=16 --nhead=2 --d_ffn=64 --num_encoder_layers=1 --num_decoder_layers=1 --output_neurons=30 "
     "--num_workers=0 --steps 1 --warm_up 1 --rounds 1"
@@ -232,6 +236,10 @@ def bench_text(command: str, place: Place) -> None:
     assert "### Accuracy at equal parameters" in place.run(f"{command} {SMALL_TEXT}")
 
 
+def bench_contest(command: str, place: Place) -> None:
+    assert "### digits, cpu, verdicts" in place.run(f"{command} {SMALL_CONTEST}")
+
+
 def transcribe(command: str, place: Place) -> None:
     said = place.run(command)
     if "--output_dir" in command:
@@ -272,6 +280,7 @@ COMMANDS: dict[str, Callable[[str, Place], None]] = {
     "hyperconformer bench decode": bench_decode,
     "hyperconformer bench transcribe": bench_transcribe,
     "hyperconformer bench text": bench_text,
+    "hyperconformer bench contest": bench_contest,
     "hyperconformer bench": bench,
     "hyperconformer transcribe": transcribe,
 }

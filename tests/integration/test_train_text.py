@@ -15,7 +15,8 @@ from hyperconformer.errors import InputError
 from hyperconformer.inference.text_classifier import TextClassifier
 from hyperconformer.training.command import CommandLine
 from hyperconformer.training.loop import StepBrain
-from hyperconformer.training.text import train_classifier
+from hyperconformer.training.task import run_task
+from hyperconformer.training.text import ClassificationTask
 from hyperconformer.training.text_settings import classification_settings
 from train import train
 
@@ -210,7 +211,7 @@ def test_programs_train_many_in_one_process(intents: Path, tmp_path: Path) -> No
         values = {**SIZES, "data_folder": str(intents), "number_of_epochs": 1, "name": name, **changes}
         values["output_folder"] = f"{tmp_path}/{{name}}"
         settings = classification_settings(str(RECIPES / "clinc150.yaml"), values)
-        return train_classifier(settings, {"device": "cpu", "noprogressbar": True})
+        return run_task(ClassificationTask, settings, {"device": "cpu", "noprogressbar": True})
 
     one, same, less = metrics("one"), metrics("same"), metrics("less", train_share=0.25, mixer="identity")
     assert one["texts"] == same["texts"] and weights(tmp_path / "one") == weights(tmp_path / "same")

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperconformer.bench import text_jobs
 from hyperconformer.bench.cases import Case
 from hyperconformer.bench.checks import CheckFailed, check
-from hyperconformer.bench.text_cost import plan_cost
-from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
-from hyperconformer.bench.text_scores import score_systems
-from hyperconformer.bench.text_sizes import DEFAULT, SYSTEMS, TOLERANCE, Unequal, count_weights, equal_config
-from hyperconformer.bench.text_tuning import SPACE, draw_trial, expected_best
+from hyperconformer.bench.text.cost import plan_cost
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.text.scores import score_systems
+from hyperconformer.bench.text.sizes import DEFAULT, SYSTEMS, TOLERANCE, count_weights, equal_config
+from hyperconformer.bench.text.tuning import SPACE, draw_trial, expected_best
+from hyperconformer.bench.trainings import jobs
+from hyperconformer.bench.trainings.runs import Run, RunStore
+from hyperconformer.bench.trainings.sizes import Unequal
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import Fourier
 from hyperconformer.models.classifier import Classifier
@@ -27,8 +29,8 @@ from hyperconformer.types import Utterance
 MODEL = ClassifierConfig(output_neurons=2000, num_classes=150)
 
 
-def run_of(seed: int) -> TextRun:
-    return TextRun(f"seed {seed}", "x.yaml", {}, "cpu", "fp32", {"seed": seed, "name": "any"})
+def run_of(seed: int) -> Run:
+    return Run(f"seed {seed}", "x.yaml", {}, "cpu", "fp32", {"seed": seed, "name": "any"})
 
 
 def marked(*rows: str, texts: str = "t") -> list[TextFound]:
@@ -77,51 +79,55 @@ def test_trials_are_drawn_over_the_whole_space() -> None:
 
 def test_the_store_forgets_what_a_power_cut_tore_and_what_failed(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
-    store = RunStore(path)
+    store = RunStore(path, TextFound)
     for seed in (1, 2):
         store.add(run_of(seed), TextFound(run_of(seed).key, "ok", train_seconds=seed))
     store.add(run_of(3), TextFound(run_of(3).key, "fails", "out of memory"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
-    again = RunStore(path)
+    again = RunStore(path, TextFound)
     assert list(again.found) == [run_of(1).key]
     again.add(run_of(2), store.found[run_of(2).key])
     assert path.read_bytes() == whole
     path.write_text("[]\n")
     with pytest.raises(InputError, match="line 1 is no run of bench text"):
-        RunStore(path)
+        RunStore(path, TextFound)
 
 
 def test_what_decides_a_run_is_its_key() -> None:
     run = run_of(1)
     assert replace(run, decided={**run.decided, "name": "other"}, name="x").key == run.key
-    others = [run_of(2), replace(run, device="cuda"), replace(run, precision="bf16"), replace(run, texts="x")]
+    others = [run_of(2), replace(run, device="cuda"), replace(run, precision="bf16"), replace(run, data="x")]
     others.append(replace(run, decided={**run.decided, "nonfinite_patience": 3}))
-    assert len({run.key, *(other.key for other in others)}) == 6
+    others.append(replace(run, further={"modules": "other"}))
+    assert len({run.key, *(other.key for other in others)}) == 7
+    # A folder of results of any time goes on.
+    known = Run("a", "x.yaml", {}, "cuda:1", "bf16", {"seed": 1, "lr": 0.1, "name": "x"}, "abc")
+    assert known.key == "11060387291e0836"
 
 
 def test_only_what_is_missing_is_trained_and_jobs_go_side_by_side(tmp_path: Path) -> None:
     together, launched, said = threading.Barrier(2, timeout=20), [], []
 
-    def launch(run: TextRun) -> TextFound:
+    def launch(run: Run) -> TextFound:
         launched.append(run.name)
         together.wait()
         status = "fails" if run.name == "seed 2" else "ok"
         return TextFound(run.key, status, "bad luck", accuracy={"valid": 0.5})
 
     runs = [run_of(seed) for seed in (1, 2, 1)]
-    store = RunStore(tmp_path / "runs.jsonl")
-    found = text_jobs.train_all(runs, store, 2, said.append, launch)
+    store = RunStore(tmp_path / "runs.jsonl", TextFound)
+    found = jobs.train_all(runs, store, 2, said.append, launch)
     assert sorted(launched) == ["seed 1", "seed 2"] and found[run_of(2).key].note == "bad luck"
     assert [line.endswith("; about 0 min left") for line in said] == [True, False]
     launched.clear()
     together = threading.Barrier(1)
-    text_jobs.train_all(runs, RunStore(store.path), 2, said.append, launch)
+    jobs.train_all(runs, RunStore(store.path, TextFound), 2, said.append, launch)
     assert launched == ["seed 2"] and "done before: valid 50.00 %" in said[2]
 
 
 def test_a_process_that_dies_is_a_note(tmp_path: Path) -> None:
-    launch = text_jobs.Launcher(tmp_path, 1, ["sh", "-c", "kill -9 $$"])
+    launch = jobs.Launcher(tmp_path, 1, ["sh", "-c", "kill -9 $$"], TextFound)
     found = launch(run_of(1))
     assert (found.status, found.note) == ("fails", "killed by signal 9")
 

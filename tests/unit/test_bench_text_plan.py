@@ -9,10 +9,10 @@ import pytest
 from hyperconformer.bench.cases import Case
 from hyperconformer.bench.checks import check
 from hyperconformer.bench.systems import build
-from hyperconformer.bench.text_cost import plan_cost
-from hyperconformer.bench.text_plan import Ground, Planner, look_at, look_at_tasks, read_settings
-from hyperconformer.bench.text_scores import score_systems
-from hyperconformer.bench.text_sizes import DEFAULT, SYSTEMS
+from hyperconformer.bench.text.cost import plan_cost
+from hyperconformer.bench.text.plan import Ground, Planner, look_at, look_at_tasks, read_settings
+from hyperconformer.bench.text.scores import score_systems
+from hyperconformer.bench.text.sizes import DEFAULT, SYSTEMS
 from hyperconformer.cli import main
 from hyperconformer.data.text_tasks import TASKS
 from hyperconformer.models.config import ClassifierConfig
@@ -121,7 +121,7 @@ def test_cost_alone_needs_no_texts_and_any_folder_will_do(
 ) -> None:
     recipe = str(Path(f"{RECIPES}/files.yaml").resolve())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hyperconformer.bench.text.run_rounds", lambda cases, *_: [])
+    monkeypatch.setattr("hyperconformer.bench.text.run.run_rounds", lambda cases, *_: [])
     given = ["--parts=cost", "--mixers=gmlp", "--lengths=2000", "--d_model=16", "--d_ffn=16"]
     assert main(["bench", "text", recipe, *given]) == 0
     assert "gmlp for 2000 tokens has" in capsys.readouterr().out

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from hyperconformer.bench import child, runner, text, text_child, text_jobs
-from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
-from hyperconformer.bench.text_sizes import TOLERANCE
+from hyperconformer.bench import child, runner
+from hyperconformer.bench.text import child as text_child
+from hyperconformer.bench.text import run as text
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.text.sizes import TOLERANCE
+from hyperconformer.bench.trainings import jobs
+from hyperconformer.bench.trainings.runs import Run, RunStore
 from hyperconformer.cli import main
 from hyperconformer.data import text_corpora
 from hyperconformer.data.labelled import LabelledCorpus
@@ -38,7 +42,7 @@ class Queue:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, launch: text_jobs.Launch, run: TextRun) -> Future:
+    def submit(self, launch: jobs.Launch, run: Run) -> Future:
         done: Future = Future()
         done.set_result(launch(run))
         return done
@@ -51,7 +55,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
 
-    def launch(self: text_jobs.Launcher, run: TextRun) -> TextFound:
+    def launch(self: jobs.Launcher, run: Run) -> TextFound:
         trained.append(run.name)
         overrides = {**run.overrides, "output_folder": str(self.folder / run.key)}
         options = {"device": "cpu", "precision": run.precision, "noprogressbar": True}
@@ -67,8 +71,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return LabelledCorpus(corpus.train, corpus.valid[:20], tests)
 
     monkeypatch.setattr(text_corpora, "make_corpus", small)
-    monkeypatch.setattr(text_jobs.Launcher, "__call__", launch)
-    monkeypatch.setattr(text_jobs, "ThreadPoolExecutor", Queue)
+    monkeypatch.setattr(jobs.Launcher, "__call__", launch)
+    monkeypatch.setattr(jobs, "ThreadPoolExecutor", Queue)
     monkeypatch.setattr(text, "run_rounds", partial(runner.run_rounds, launch=child.examine))
     yield trained
     root.handlers[:], root.level = handlers, level
@@ -129,7 +133,7 @@ def test_a_training_that_diverges_is_a_trial_that_got_nothing(
     def diverge(*_: object) -> None:
         raise TooManySkipped("10 steps in a row were skipped")
 
-    monkeypatch.setattr(text_child, "train_classifier", diverge)
+    monkeypatch.setattr(text_child, "run_task", diverge)
     recipe = ["hparams/text.yaml", *TINY, f"--output={tmp_path}"]
     given = ["bench", "text", *recipe, "--mixers=identity", "--trials=1", "--parts=tuning"]
     assert main(given) == 0 and main(given) == 0
@@ -240,7 +244,7 @@ def test_want_of_memory_is_no_verdict(
     def starve(*_: object) -> None:
         raise TooLittleMemory("10 steps in a row were skipped (not enough memory)")
 
-    monkeypatch.setattr(text_child, "train_classifier", starve)
+    monkeypatch.setattr(text_child, "run_task", starve)
     given = ["bench", "text", "hparams/text.yaml", *TINY, f"--output={tmp_path}"]
     given += ["--mixers=identity", "--trials=1", "--parts=tuning"]
     assert main(given) == 1 and main(given) == 1
@@ -252,8 +256,8 @@ def test_want_of_memory_is_no_verdict(
 
 def test_a_request_to_end_reaches_the_trainings(tmp_path: Path) -> None:
     script = "trap 'touch stopped.$$; exit 1' TERM; touch begun.$$; while :; do sleep 0.05; done"
-    launch = text_jobs.Launcher(tmp_path, 1, ["sh", "-c", f"cd {tmp_path}; {script}"])
-    runs = [TextRun(f"seed {seed}", "x.yaml", {}, "cpu", "fp32", {"seed": seed}) for seed in range(3)]
+    launch = jobs.Launcher(tmp_path, 1, ["sh", "-c", f"cd {tmp_path}; {script}"], TextFound)
+    runs = [Run(f"seed {seed}", "x.yaml", {}, "cpu", "fp32", {"seed": seed}) for seed in range(3)]
 
     def ask() -> None:
         while len(list(tmp_path.glob("begun.*"))) < 2:
@@ -262,8 +266,8 @@ def test_a_request_to_end_reaches_the_trainings(tmp_path: Path) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    with pytest.raises(SystemExit) as ended, text_jobs.ending(launch.stop):
-        text_jobs.train_all(runs, RunStore(tmp_path / "runs.jsonl"), 2, print, launch)
+    with pytest.raises(SystemExit) as ended, jobs.ending(launch.stop):
+        jobs.train_all(runs, RunStore(tmp_path / "runs.jsonl", TextFound), 2, print, launch)
     asking.join()
     assert ended.value.code == 128 + signal.SIGTERM
     # Both have ended, the third was never begun, and nothing of them is taken for a result.

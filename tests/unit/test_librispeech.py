@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperconformer.data.clips import decoded_seconds
+from hyperconformer.data.hold_out import hold_out
 from hyperconformer.data.librispeech import (
-    hold_out,
     parse_transcript_line,
     prepare_librispeech,
     scan_split,
@@ -284,3 +284,50 @@ def test_splits_that_are_there(tiny_librispeech: TinyLibriSpeech) -> None:
     assert splits_in(data_folder) == ["test-tiny", "train-tiny"]
     with pytest.raises(InputError, match="does not exist"):
         splits_in(data_folder / "none")
+
+
+def write_list(data_folder: Path, name: str, *lines: str) -> None:
+    """A list beside the splits."""
+    (data_folder / "lists").mkdir(exist_ok=True)
+    (data_folder / "lists" / f"{name}.txt").write_text("\n".join([*lines, ""]))
+
+
+def test_a_list_divides_a_corpus_anew(tiny_librispeech: TinyLibriSpeech, tmp_path: Path) -> None:
+    data_folder = tiny_librispeech()
+    every = [*scan_split(data_folder, "train-tiny"), *scan_split(data_folder, "test-tiny")]
+    lines = [str(Path(row.path).relative_to(data_folder).with_suffix("")) for row in every]
+    write_list(data_folder, "slice", lines[-1], lines[0], "", lines[2])
+    chosen = scan_split(data_folder, "slice")
+    assert chosen == sorted([every[-1], every[0], every[2]], key=lambda row: row.id)
+    manifests = prepare_librispeech(data_folder, ["slice", "test-tiny"], tmp_path)
+    assert read_manifest(manifests["slice"]) == chosen
+    # A folder comes before a list of its name.
+    write_list(data_folder, "test-tiny", lines[0])
+    assert scan_split(data_folder, "test-tiny") == every[-2:]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["train-tiny/10/1/10-1-0000", "train-tiny/10"], "line 2: 'train-tiny/10' is not <split>/<speaker>"),
+        (
+            ["train-tiny/10/1/10-1-0099"],
+            "names 1 utterances of 'train-tiny' that are .* 10-1-0099",
+        ),
+        ([], "is empty: write an utterance a line"),
+        (["slice/10/1/10-1-0000"], "no split 'slice'"),
+        (["other/10/1/10-1-0000"], "no split 'other' .*which holds test-tiny, train-tiny: name one"),
+    ],
+)
+def test_a_faulty_list_is_named(tiny_librispeech: TinyLibriSpeech, lines: list[str], message: str) -> None:
+    data_folder = tiny_librispeech()
+    write_list(data_folder, "slice", *lines)
+    with pytest.raises(InputError, match=message):
+        scan_split(data_folder, "slice")
+
+
+def test_real_lists_are_of_different_speakers(shared_data: Path) -> None:
+    slices = [scan_split(shared_data, f"slice-{part}") for part in ("train", "valid", "test")]
+    assert [len(rows) for rows in slices] == [2816, 170, 284]
+    speakers = [{row.speaker for row in rows} for rows in slices]
+    assert not speakers[0] & speakers[1] and not speakers[0] & speakers[2] and not speakers[1] & speakers[2]

@@ -139,7 +139,7 @@ def test_runs_that_differ_widen_the_interval() -> None:
     words = np.full((1, 5), 100.0)
     edits_a = np.array([[10.0] * 5, [14.0] * 5, [18.0] * 5, [14.0] * 5])
     generator = np.random.default_rng(0)
-    drawn = significance._drawn_mean(np.tile(edits_a[:, 0] / 100, (20_000, 1)), generator)
+    drawn = significance.mean_over_drawn_runs(np.tile(edits_a[:, 0] / 100, (20_000, 1)), generator)
     assert drawn.mean() == pytest.approx(0.14, abs=0.001)
     assert drawn.std() == pytest.approx(np.std([0.1, 0.14, 0.18, 0.14], ddof=1) / 2, rel=0.02)
     low, high, _, _ = significance._bootstrap(edits_a, edits_a[1:2], words)

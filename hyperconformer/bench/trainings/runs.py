@@ -1,4 +1,4 @@
-"""A training of a classifier, what decided it, what it found, and the file that remembers all of them."""
+"""A training, what decided it, what it found, and the file that remembers all of them."""
 
 import fcntl
 import hashlib
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from hyperconformer.errors import InputError
 
@@ -23,9 +23,11 @@ NOT_DECIDING = {
 }
 KEY_DIGITS = 16
 
+Status = Literal["ok", "diverged", "fails", "unfit"]
+
 
 @dataclass(frozen=True)
-class TextRun:
+class Run:
     """One training, to be made by a process of its own.
 
     Attributes
@@ -39,13 +41,15 @@ class TextRun:
     device, precision : str
     decided : mapping
         Every setting with its value, those too that decide nothing.
-    texts : str
-        A sum over all texts of the corpus, and their labels.
+    data : str
+        A sum over all that is learnt from and tested on.
+    further : mapping
+        What is asked beside the settings; it decides too.
 
     Examples
     --------
-    >>> one = TextRun("a", "x.yaml", {}, "cpu", "fp32", {"seed": 1, "output_folder": "here"})
-    >>> other = TextRun("b", "x.yaml", {}, "cpu", "fp32", {"seed": 1, "output_folder": "there"})
+    >>> one = Run("a", "x.yaml", {}, "cpu", "fp32", {"seed": 1, "output_folder": "here"})
+    >>> other = Run("b", "x.yaml", {}, "cpu", "fp32", {"seed": 1, "output_folder": "there"})
     >>> one.key == other.key, len(one.key)
     (True, 16)
     """
@@ -56,20 +60,22 @@ class TextRun:
     device: str
     precision: str
     decided: Mapping[str, Any]
-    texts: str = ""
+    data: str = ""
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """Stands for all that decides the numbers."""
         deciding = {key: value for key, value in self.decided.items() if key not in NOT_DECIDING}
         on = [self.device.partition(":")[0], self.precision]
-        said = json.dumps([deciding, on, self.texts], sort_keys=True, default=str)
+        parts = [deciding, on, self.data, *([self.further] if self.further else [])]
+        said = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(said.encode()).hexdigest()[:KEY_DIGITS]
 
 
 @dataclass(frozen=True)
-class TextFound:
-    """What a training found.
+class Found:
+    """What every training found.
 
     Attributes
     ----------
@@ -85,25 +91,19 @@ class TextFound:
         Of the process.
     jobs : int
         Trainings at a time.
-    parameters, train_texts : int
+    parameters : int
     train_seconds : float
-    accuracy : mapping of str to float
-        By split, ``valid`` among them.
-    correct : mapping of str to str
-        By split: a 1 for every text that was classified as it should, else a 0.
-    texts : mapping of str to str
-        By split: a sum over the texts and their labels; equal for equal splits.
-    strangers : mapping
-        How well texts of no class are told apart.
 
     Examples
     --------
-    >>> TextFound("k", "diverged", "60 steps in a row were skipped").accuracy
-    {}
+    >>> Found("k", "diverged", "60 steps in a row were skipped").machine
+    ', threads: , jobs: 1'
     """
 
+    bench: ClassVar[str] = "bench"
+
     key: str
-    status: Literal["ok", "diverged", "fails", "unfit"]
+    status: Status
     note: str = ""
     commit: str = ""
     hardware: str = ""
@@ -111,12 +111,7 @@ class TextFound:
     threads: str = ""
     jobs: int = 1
     parameters: int = 0
-    train_texts: int = 0
     train_seconds: float = 0.0
-    accuracy: Mapping[str, float] = field(default_factory=dict)
-    correct: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
-    strangers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def machine(self) -> str:
@@ -124,23 +119,34 @@ class TextFound:
         return f"{self.hardware}, threads: {self.threads}, jobs: {self.jobs}"
 
     @property
-    def tests(self) -> list[str]:
-        """Its splits but the one to validate by."""
-        return [split for split in self.accuracy if split != "valid"]
+    def scores(self) -> str:
+        """What it reached, for the progress."""
+        return ""
+
+    def __str__(self) -> str:
+        """How it ended."""
+        if self.status != "ok":
+            return f"{self.status}: {self.note}"
+        return ", ".join(filter(None, (self.scores, f"{self.train_seconds:.0f} s")))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TextFound":
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read plain values back; those of another time may have more."""
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
 
-class RunStore:
+F = TypeVar("F", bound=Found)
+
+
+class RunStore(Generic[F]):
     """The file of all runs that are over, a line of JSON each: what is in it is not done again.
 
     Parameters
     ----------
     path : Path
         Made with the first run. A last line that a power cut left without its end is forgotten.
+    kind : type
+        What its lines tell.
 
     Raises
     ------
@@ -149,16 +155,16 @@ class RunStore:
 
     Examples
     --------
-    >>> store = RunStore(getfixture("tmp_path") / "runs.jsonl")
-    >>> run = TextRun("a", "x.yaml", {}, "cpu", "fp32", {"seed": 1})
-    >>> store.add(run, TextFound(run.key, "ok", train_seconds=2.0))
-    >>> RunStore(store.path).found[run.key].train_seconds
+    >>> store = RunStore(getfixture("tmp_path") / "runs.jsonl", Found)
+    >>> run = Run("a", "x.yaml", {}, "cpu", "fp32", {"seed": 1})
+    >>> store.add(run, Found(run.key, "ok", train_seconds=2.0))
+    >>> RunStore(store.path, Found).found[run.key].train_seconds
     2.0
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: type[F]) -> None:
         self.path = path
-        self.found: dict[str, TextFound] = {}
+        self.found: dict[str, F] = {}
         try:
             said = path.read_text(encoding="utf-8") if path.exists() else ""
         except (OSError, UnicodeDecodeError) as error:
@@ -166,15 +172,16 @@ class RunStore:
         whole = said[: said.rfind("\n") + 1]
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                one = TextFound.from_dict(json.loads(line))
+                one = kind.from_dict(json.loads(line))
             except (ValueError, TypeError) as error:
                 raise InputError(
-                    f"'{path}', line {number} is no run of bench text: take it out, or give another --output"
+                    f"'{path}', line {number} is no run of {kind.bench}: take it out, or give another "
+                    "--output"
                 ) from error
             self.found[one.key] = one
         self._torn = len(whole) < len(said)
 
-    def add(self, run: TextRun, found: TextFound) -> None:
+    def add(self, run: Run, found: F) -> None:
         """Append a run; one that failed by chance is not kept."""
         if found.status in ("fails", "unfit"):
             return

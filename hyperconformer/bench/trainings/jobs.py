@@ -13,17 +13,39 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Generic
 
 from hyperconformer.bench.runner import environment_of
-from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
+from hyperconformer.bench.trainings.runs import F, Run, RunStore
 
-CHILD = (sys.executable, "-m", "hyperconformer.bench.text_child")
 LONGEST_NOTE = 300
+RUNS, HALF_DONE = "runs.jsonl", "runs"
+"""Beneath the folder that the results go to: what is over, and the folders of what is not."""
 
-Launch = Callable[[TextRun], TextFound]
+Launch = Callable[[Run], F]
 
 
-class Launcher:
+def child(module: str) -> tuple[str, ...]:
+    """The command of a process that answers a run.
+
+    Parameters
+    ----------
+    module : str
+        It reads the run's JSON from standard input.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> child("hyperconformer.bench.text.child")[1:]
+    ('-m', 'hyperconformer.bench.text.child')
+    """
+    return sys.executable, "-m", module
+
+
+class Launcher(Generic[F]):
     """Trains one run in a process; a crash is an answer like others.
 
     Parameters
@@ -35,22 +57,27 @@ class Launcher:
         Of each process.
     command : sequence of str
         The process; it reads the run's JSON.
+    kind : type
+        What it answers.
 
     Examples
     --------
-    >>> launch = Launcher(getfixture("tmp_path"), 1, [sys.executable, "-c", "raise SystemExit('no luck')"])
-    >>> launch(TextRun("a", "x.yaml", {}, "cpu", "fp32", {})).note
+    >>> from hyperconformer.bench.trainings.runs import Found
+    >>> no_luck = [sys.executable, "-c", "raise SystemExit('no luck')"]
+    >>> launch = Launcher(getfixture("tmp_path"), 1, no_luck, Found)
+    >>> launch(Run("a", "x.yaml", {}, "cpu", "fp32", {})).note
     'no luck'
     """
 
-    def __init__(self, folder: Path, threads: int, command: Sequence[str] = CHILD) -> None:
-        self.folder, self.command, self.environment = folder, command, environment_of(threads)
+    def __init__(self, folder: Path, threads: int, command: Sequence[str], kind: type[F]) -> None:
+        self.folder, self.command, self.kind = folder, command, kind
+        self.environment = environment_of(threads)
         self._stopped = False
         self._running: list[subprocess.Popen[str]] = []
         # Of a thread that begins a process, and of the main one that a signal interrupts.
         self._lock = threading.RLock()
 
-    def __call__(self, run: TextRun) -> TextFound:
+    def __call__(self, run: Run) -> F:
         """Train a run to its end."""
         where = self.folder / run.key
         asked = {
@@ -58,14 +85,15 @@ class Launcher:
             "recipe": run.recipe,
             "overrides": {**run.overrides, "name": run.key, "output_folder": str(where)},
             "run_options": {"device": run.device, "precision": run.precision, "noprogressbar": True},
+            "further": dict(run.further),
         }
         status, answer, said = self._finished(json.dumps(asked))
         if status or not answer.strip():
             killed = f"killed by signal {-status}" if status < 0 else "nothing said"
             said = (said.strip() or killed).splitlines()[-1]
-            return TextFound(run.key, "fails", said.removeprefix("error: ")[:LONGEST_NOTE])
+            return self.kind(run.key, "fails", said.removeprefix("error: ")[:LONGEST_NOTE])
         shutil.rmtree(where, ignore_errors=True)
-        return TextFound.from_dict(json.loads(answer.strip().splitlines()[-1]))
+        return self.kind.from_dict(json.loads(answer.strip().splitlines()[-1]))
 
     def _finished(self, asked: str) -> tuple[int, str, str]:
         """Status, standard output and standard error of a process."""
@@ -126,13 +154,13 @@ def ending(stop: Callable[[], object]) -> Iterator[None]:
 
 
 def train_all(
-    runs: Sequence[TextRun], store: RunStore, jobs: int, say: Callable[[str], object], launch: Launch
-) -> dict[str, TextFound]:
+    runs: Sequence[Run], store: RunStore[F], jobs: int, say: Callable[[str], object], launch: Launch[F]
+) -> dict[str, F]:
     """Train what is not in the store yet.
 
     Parameters
     ----------
-    runs : sequence of TextRun
+    runs : sequence of Run
         Several may be the same.
     store : RunStore
     jobs : int
@@ -144,23 +172,24 @@ def train_all(
 
     Returns
     -------
-    dict of str to TextFound
+    dict of str to Found
         By the run's key.
 
     Examples
     --------
-    >>> run = TextRun("fourier, seed 1", "x.yaml", {}, "cpu", "fp32", {"seed": 1})
-    >>> store = RunStore(getfixture("tmp_path") / "runs.jsonl")
-    >>> once = lambda run: TextFound(run.key, "ok", accuracy={"valid": 0.5}, train_seconds=60.0)
+    >>> from hyperconformer.bench.trainings.runs import Found
+    >>> run = Run("fourier, seed 1", "x.yaml", {}, "cpu", "fp32", {"seed": 1})
+    >>> store = RunStore(getfixture("tmp_path") / "runs.jsonl", Found)
+    >>> once = lambda run: Found(run.key, "ok", train_seconds=60.0)
     >>> found = train_all([run, run], store, 2, say=print, launch=once)
-    [1/1] fourier, seed 1: valid 50.00 %, 60 s
+    [1/1] fourier, seed 1: 60 s
     >>> found = train_all([run], store, 2, say=print, launch=once)
-    [1/1] fourier, seed 1: done before: valid 50.00 %, 60 s
+    [1/1] fourier, seed 1: done before: 60 s
     """
     wanted = {run.key: run for run in runs}
     found = {key: store.found[key] for key in wanted if key in store.found}
     for number, (key, one) in enumerate(found.items(), start=1):
-        say(f"[{number}/{len(wanted)}] {wanted[key].name}: done before: {_said(one)}")
+        say(f"[{number}/{len(wanted)}] {wanted[key].name}: done before: {one}")
     began, before = time.monotonic(), len(found)
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -172,16 +201,9 @@ def train_all(
                 each = (time.monotonic() - began) / (len(found) - before)
                 left = each * (len(wanted) - len(found))
                 more = f"; about {left / 60:.0f} min left" if left else ""
-                say(f"[{len(found)}/{len(wanted)}] {run.name}: {_said(one)}{more}")
+                say(f"[{len(found)}/{len(wanted)}] {run.name}: {one}{more}")
         except BaseException:
             # What runs is left to end; nothing more is begun.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return found
-
-
-def _said(found: TextFound) -> str:
-    if found.status != "ok":
-        return f"{found.status}: {found.note}"
-    scores = ", ".join(f"{split} {100 * accuracy:.2f} %" for split, accuracy in found.accuracy.items())
-    return f"{scores}, {found.train_seconds:.0f} s"

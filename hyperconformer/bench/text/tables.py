@@ -1,13 +1,22 @@
 """The tables of ``bench text``, a function for each part."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from hyperconformer.bench.text_plan import Planned
-from hyperconformer.bench.text_runs import TextFound
-from hyperconformer.bench.text_scores import Interval, SystemScore, score_systems
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.text.scores import score_systems
+from hyperconformer.bench.trainings.intervals import SystemScore
+from hyperconformer.bench.trainings.planned import (
+    Planned,
+    by_row,
+    ended_well,
+    how_many,
+    of_system,
+    systems_of,
+    what_failed,
+)
+from hyperconformer.bench.trainings.tables import Table, percent, percent_range
 from hyperconformer.data.text_tasks import TASKS
 
 SECTION = "## Text classification"
@@ -16,207 +25,10 @@ FEW_SEEDS = 3
 Found = Mapping[str, TextFound]
 
 
-class Table(NamedTuple):
-    """Rows under a heading.
-
-    Attributes
-    ----------
-    heading : str
-    header : list of str
-    rows : list of list of str
-    notes : list of str
-        What stands below.
-
-    Examples
-    --------
-    >>> print(Table("Tasks", ["system", "%"], [["identity", "50.0"]], ["so it is"]).text())
-    Tasks
-    system    %
-    identity  50.0
-    so it is
-    """
-
-    heading: str
-    header: list[str]
-    rows: list[list[str]]
-    notes: list[str]
-
-    def text(self) -> str:
-        """Aligned for a person."""
-        columns = list(zip(self.header, *self.rows, strict=True))
-        padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
-        lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
-        return "\n".join([self.heading, *lines, *self.notes])
-
-    def dicts(self) -> list[dict[str, str]]:
-        """Rows for JSON."""
-        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
-
-
-def percent(fraction: float | None) -> str:
-    """Write a fraction as percent.
-
-    Parameters
-    ----------
-    fraction : float or None
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> percent(0.98765), percent(None)
-    ('98.77', '-')
-    """
-    return "-" if fraction is None else f"{100 * fraction:.2f}"
-
-
-def _range(interval: Interval | None, sign: str = "") -> list[str]:
-    if interval is None:
-        return ["-", "-"]
-    value, low, high = (f"{100 * number:{sign}.2f}" for number in interval)
-    return [value, f"{low} to {high}"]
-
-
-def ended_well(planned: Sequence[Planned], found: Found) -> dict[str, list[TextFound]]:
-    """Sort runs that ended well by their system.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-    found : mapping of str to TextFound
-        By the run's key.
-
-    Returns
-    -------
-    dict of str to list of TextFound
-
-    Examples
-    --------
-    >>> ended_well([], {})
-    {}
-    """
-    runs: dict[str, list[TextFound]] = {}
-    for one in planned:
-        if found[one.run.key].status == "ok":
-            runs.setdefault(one.system, []).append(found[one.run.key])
-    return runs
-
-
-def by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
-    """Sort runs by the row they belong to.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-
-    Returns
-    -------
-    dict of str to list of Planned
-
-    Examples
-    --------
-    >>> by_row([])
-    {}
-    """
-    rows: dict[str, list[Planned]] = {}
-    for one in planned:
-        rows.setdefault(one.row, []).append(one)
-    return rows
-
-
-def systems_of(planned: Sequence[Planned]) -> list[str]:
-    """Name the systems of runs, each once, in their order.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> systems_of([])
-    []
-    """
-    return list(dict.fromkeys(one.system for one in planned))
-
-
-def of_system(planned: Sequence[Planned], system: str) -> list[Planned]:
-    """Choose the runs of a system.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-    system : str
-
-    Returns
-    -------
-    list of Planned
-
-    Examples
-    --------
-    >>> of_system([], "gmlp")
-    []
-    """
-    return [one for one in planned if one.system == system]
-
-
-def what_failed(planned: Sequence[Planned], found: Found) -> list[str]:
-    """Say which runs did not end well, and why; that a system does not fit stands in its row.
-
-    Parameters
-    ----------
-    planned : sequence of Planned
-    found : mapping of str to TextFound
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> what_failed([], {})
-    []
-    """
-    well = ("ok", "unfit")
-    wrong = {one.run.key: one.run.name for one in planned if found[one.run.key].status not in well}
-    return [f"{name}: {found[key].status}: {found[key].note}" for key, name in wrong.items()]
-
-
-def how_many(own: Sequence[Planned], ended: int) -> str:
-    """Say how many runs of a system ended, or why it has none.
-
-    Parameters
-    ----------
-    own : sequence of Planned
-        Of one system.
-    ended : int
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from hyperconformer.bench.text_runs import TextRun
-    >>> run = TextRun("gmlp", "x.yaml", {}, "cpu", "fp32", {})
-    >>> how_many([Planned("gmlp", "", 1, run)], 1)
-    '1 of 1'
-    >>> how_many([Planned("gmlp", "", 1, run, "gmlp is too large")], 0)
-    'unfit: gmlp is too large'
-    """
-    reasons = [one.unfit for one in own if one.unfit]
-    return f"unfit: {reasons[0]}" if len(reasons) == len(own) else f"{ended} of {len(own)}"
-
-
 def _score_cells(score: SystemScore | None) -> list[str]:
     if score is None:
         return ["-"] * 5
-    return [*_range(score.mean), percent(score.spread), *_range(score.against, "+")]
+    return [*percent_range(score.mean), percent(score.spread), *percent_range(score.against, "+")]
 
 
 def _scored(

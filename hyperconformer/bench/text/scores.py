@@ -1,64 +1,14 @@
 """What several runs of several systems say together: means, spreads, and intervals of their differences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from hyperconformer.bench.text_runs import TextFound
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.trainings.intervals import SystemScore, interval_of
 from hyperconformer.significance import CHUNK, RESAMPLES, Floats, drawn_rates
 
-LEVELS = (2.5, 97.5)
 _SEED = 1
-
-
-class Interval(NamedTuple):
-    """A value with the 95 % interval around it, fractions.
-
-    Attributes
-    ----------
-    value, low, high : float
-
-    Examples
-    --------
-    >>> Interval(0.5, 0.4, 0.6).high
-    0.6
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class SystemScore:
-    """The runs of one system on one split.
-
-    Attributes
-    ----------
-    accuracies : tuple of float
-        Of every run.
-    mean : Interval
-        Over the runs: how far it would move with other texts and, where there are several on the same texts,
-        other runs.
-    against : Interval or None
-        The mean minus that of the reference system; None where they were not tested on the same texts.
-
-    Examples
-    --------
-    >>> round(SystemScore((0.5, 0.7), Interval(0.6, 0.4, 0.8), None).spread, 4)
-    0.1414
-    """
-
-    accuracies: tuple[float, ...]
-    mean: Interval
-    against: Interval | None
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation over the runs; None of a single one."""
-        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else None
 
 
 def score_systems(
@@ -106,8 +56,8 @@ def score_systems(
             accuracies = tuple(1 - float(row.mean()) for row in wrong[system])
             ahead = None
             if against in drawn and system != against:
-                ahead = _interval(means[against] - means[system], drawn[against] - drawn[system])
-            mean = _interval(1 - means[system], 1 - drawn[system])
+                ahead = interval_of(means[against] - means[system], drawn[against] - drawn[system])
+            mean = interval_of(1 - means[system], 1 - drawn[system])
             scores[system] = SystemScore(accuracies, mean, ahead)
     return {system: scores[system] for system in runs}
 
@@ -160,8 +110,3 @@ def drawn_seeds(systems: Sequence[Sequence[Floats]]) -> list[Floats]:
                 drawn = np.stack([row[texts].mean(axis=1) for row in rows])
                 total[:, draws] += widened[:, [seed]] + drawn - means[:, [seed]]
     return list(total / seeds)
-
-
-def _interval(value: float, draws: Floats) -> Interval:
-    low, high = np.percentile(draws, LEVELS)
-    return Interval(float(value), float(low), float(high))

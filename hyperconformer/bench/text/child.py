@@ -1,19 +1,17 @@
-"""The process of one training: the run as JSON on standard input, what it found as the last line."""
+"""The process of a classifier's training."""
 
-import contextlib
 import csv
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hyperconformer.bench.text_runs import TextFound
-from hyperconformer.errors import InputError
-from hyperconformer.training.progress import Stopped, TooLittleMemory, TooManySkipped
-from hyperconformer.training.text import train_classifier
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.trainings.child import answer
+from hyperconformer.training.progress import TooLittleMemory, TooManySkipped
+from hyperconformer.training.task import run_task
+from hyperconformer.training.text import ClassificationTask
 from hyperconformer.training.text_settings import classification_settings
 
 DIGEST_DIGITS = 16
@@ -58,7 +56,7 @@ def found_of(key: str, metrics: Mapping[str, Any], folder: Path) -> TextFound:
     key : str
         Of the run.
     metrics : mapping
-        Of :func:`~hyperconformer.training.text.train_classifier`.
+        Of :meth:`~hyperconformer.training.text.ClassificationTask.finish`.
     folder : Path
         Of the run, with its predictions.
 
@@ -123,7 +121,7 @@ def train(asked: Mapping[str, Any]) -> TextFound:
     """
     settings = classification_settings(asked["recipe"], asked["overrides"])
     try:
-        metrics = train_classifier(settings, asked["run_options"])
+        metrics = run_task(ClassificationTask, settings, asked["run_options"])
     except TooLittleMemory:
         # Nothing about the hyperparameters: it may be tried again.
         raise
@@ -132,19 +130,5 @@ def train(asked: Mapping[str, Any]) -> TextFound:
     return found_of(asked["key"], metrics, settings.folder)
 
 
-def main() -> None:
-    """Answer one run."""
-    asked = json.loads(sys.stdin.read())
-    try:
-        # Training talks; the answer must stay alone.
-        with contextlib.redirect_stdout(sys.stderr):
-            found = train(asked)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except Stopped as stopped:
-        sys.exit(str(stopped))
-    print(json.dumps(asdict(found)), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer(train)

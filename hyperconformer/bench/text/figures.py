@@ -1,37 +1,23 @@
 """The figures of ``bench text``, a function for each part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyperconformer.bench.figures import line_style, save_figure
-from hyperconformer.bench.text_plan import Planned
-from hyperconformer.bench.text_scores import SystemScore, score_systems
-from hyperconformer.bench.text_tables import Found, by_row, ended_well, systems_of
-from hyperconformer.bench.text_trials import trial_scores
-from hyperconformer.bench.text_tuning import expected_best
+from hyperconformer.bench.figures import line_style
+from hyperconformer.bench.text.scores import score_systems
+from hyperconformer.bench.text.tables import Found
+from hyperconformer.bench.text.trials import trial_scores
+from hyperconformer.bench.text.tuning import expected_best
+from hyperconformer.bench.trainings.figures import draw_panels
+from hyperconformer.bench.trainings.intervals import SystemScore
+from hyperconformer.bench.trainings.planned import Planned, by_row, ended_well, systems_of
 from hyperconformer.data.text_tasks import TASKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Draw = Callable[["Sequence[Axes]"], None]
-
-
-def _figure(folder: Path, name: str, panels: int, draw: Draw) -> list[Path]:
-    from matplotlib.figure import Figure as Canvas  # needs no screen, and is not there for every user
-
-    canvas = Canvas(figsize=(4 * panels + 3, 4.2), layout="constrained")
-    axes = list(canvas.subplots(1, panels, squeeze=False)[0])
-    draw(axes)
-    for panel in axes:
-        panel.grid(visible=True, which="major", alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
-    if labels:
-        canvas.legend(handles, labels, loc="outside right upper")
-    return save_figure(canvas, folder, name)
 
 
 def _first_scores(planned: Sequence[Planned], found: Found) -> dict[str, SystemScore]:
@@ -71,13 +57,13 @@ def draw_accuracy(planned: Sequence[Planned], found: Found, folder: Path) -> lis
             panels[0].errorbar(
                 value, row, xerr=[[value - low], [high - value]], fmt="s", color=colour, capsize=4
             )
-            dots = [100 * accuracy for accuracy in score.accuracies]
+            dots = [100 * accuracy for accuracy in score.values]
             panels[0].plot(dots, [row + 0.2] * len(dots), ".", color=colour)
         panels[0].set_yticks(range(len(scores)), list(scores))
         panels[0].invert_yaxis()
         panels[0].set(xlabel="accuracy / %, 95 % interval; dots: seeds")
 
-    return _figure(folder, "accuracy", 1, draw)
+    return draw_panels(folder, "accuracy", 1, draw)
 
 
 def draw_data(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
@@ -116,7 +102,7 @@ def draw_data(planned: Sequence[Planned], found: Found, folder: Path) -> list[Pa
             panels[0].minorticks_off()
         panels[0].set(xlabel="share of the training texts / %", ylabel="accuracy / %")
 
-    return _figure(folder, "data", 1, draw)
+    return draw_panels(folder, "data", 1, draw)
 
 
 def draw_tuning(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
@@ -143,7 +129,7 @@ def draw_tuning(planned: Sequence[Planned], found: Found, folder: Path) -> list[
             panels[0].plot(range(1, len(heights) + 1), heights, label=system, **line_style(index))
         panels[0].set(xlabel="random trials", ylabel="expected best validation accuracy / %")
 
-    return _figure(folder, "tuning", 1, draw)
+    return draw_panels(folder, "tuning", 1, draw)
 
 
 def draw_tasks(planned: Sequence[Planned], found: Found, folder: Path) -> list[Path]:
@@ -176,4 +162,4 @@ def draw_tasks(planned: Sequence[Planned], found: Found, folder: Path) -> list[P
             panel.axhline(100 * TASKS[task].chance, color="grey", linestyle=":")
             panel.set(title=task, xlabel="length beside training's", ylabel="accuracy / %", ylim=(0, 102))
 
-    return _figure(folder, "tasks", max(1, len(tasks)), draw)
+    return draw_panels(folder, "tasks", max(1, len(tasks)), draw)

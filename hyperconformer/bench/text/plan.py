@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import hyperconformer
-from hyperconformer.bench.text_runs import TextRun
-from hyperconformer.bench.text_sizes import Unequal, equal_config, system_config
-from hyperconformer.bench.text_tuning import draw_trial
+from hyperconformer.bench.text.sizes import equal_config, system_config
+from hyperconformer.bench.text.tuning import draw_trial
+from hyperconformer.bench.trainings.planned import Planned
+from hyperconformer.bench.trainings.recipes import located
+from hyperconformer.bench.trainings.runs import Run
+from hyperconformer.bench.trainings.sizes import Unequal
 from hyperconformer.data.labelled import LabelledCorpus
 from hyperconformer.data.text_tasks import TASKS
 from hyperconformer.errors import InputError
@@ -26,28 +28,6 @@ OF_TASKS = ("task_texts", "number_of_epochs")
 # The system decides, or the bench.
 NOT_GIVEN = ("mixer", "mixer_options", "pair", "seed", "name", "output_folder")
 _OF_MODEL = {f.name for f in fields(ClassifierConfig)}
-
-
-def located(recipe: str) -> str:
-    """Find a recipe: from where we stand, else beside the package, where that is a checkout.
-
-    Parameters
-    ----------
-    recipe : str
-        YAML file.
-
-    Returns
-    -------
-    str
-        As given where there is none.
-
-    Examples
-    --------
-    >>> located("hparams/text.yaml"), located("no.yaml")
-    ('hparams/text.yaml', 'no.yaml')
-    """
-    beside = Path(hyperconformer.__file__).parents[1] / recipe
-    return str(beside) if not Path(recipe).is_file() and beside.is_file() else recipe
 
 
 def texts_key(corpus: LabelledCorpus) -> str:
@@ -119,34 +99,6 @@ class Ground:
         parts = [_prepared(replace(self.settings, train_share=share, seed=seed)) for seed in seeds]
         longest, places = (max(sizes) for sizes in zip(*map(_sizes, parts), strict=True))
         return replace(self, longest=longest, places=places)
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A training, and where in the report it belongs.
-
-    Attributes
-    ----------
-    system : str
-    row : str
-        What it is beside the system: a share, a task, or nothing.
-    number : int
-        Seed, or trial.
-    run : TextRun
-    unfit : str
-        Why it is not to be made: the system cannot be as large as the others.
-
-    Examples
-    --------
-    >>> list(Planned.__annotations__)
-    ['system', 'row', 'number', 'run', 'unfit']
-    """
-
-    system: str
-    row: str
-    number: int
-    run: TextRun
-    unfit: str = ""
 
 
 def read_settings(
@@ -238,7 +190,7 @@ class Planner:
     Attributes
     ----------
     systems : sequence of str
-        Keys of :data:`~hyperconformer.bench.text_sizes.SYSTEMS`.
+        Keys of :data:`~hyperconformer.bench.text.sizes.SYSTEMS`.
     seeds : sequence of int
     device, precision : str
 
@@ -316,7 +268,7 @@ class Planner:
         values = {**ground.values, **overrides}
         decided = build_settings(ClassificationSettings, values, ground.recipe).plain()
         name = ", ".join(filter(None, (system, row, f"{counted} {number}")))
-        run = TextRun(name, ground.recipe, overrides, self.device, self.precision, decided, ground.texts)
+        run = Run(name, ground.recipe, overrides, self.device, self.precision, decided, ground.texts)
         return Planned(system, row, number, run, unfit)
 
 

@@ -2,17 +2,10 @@
 
 from collections.abc import Sequence
 
-from hyperconformer.bench.text_plan import Planned
-from hyperconformer.bench.text_tables import (
-    Found,
-    Table,
-    how_many,
-    of_system,
-    percent,
-    systems_of,
-    what_failed,
-)
-from hyperconformer.bench.text_tuning import SPACE, expected_best
+from hyperconformer.bench.text.tables import Found
+from hyperconformer.bench.text.tuning import SPACE, expected_best
+from hyperconformer.bench.trainings.planned import Planned, how_many, of_system, systems_of, what_failed
+from hyperconformer.bench.trainings.tables import Table, percent
 
 
 def common_trials(planned: Sequence[Planned], found: Found) -> list[int]:

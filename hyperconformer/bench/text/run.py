@@ -1,7 +1,6 @@
 """``hyperconformer bench text``: what a mixer costs and gains on text, in time, data and tuning."""
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +14,30 @@ from hyperconformer.bench.options import items, length
 from hyperconformer.bench.record import Origin, table_of, to_dict
 from hyperconformer.bench.report import rows_of
 from hyperconformer.bench.runner import run_rounds
-from hyperconformer.bench.text_cost import plan_cost
-from hyperconformer.bench.text_figures import draw_accuracy, draw_data, draw_tasks, draw_tuning
-from hyperconformer.bench.text_jobs import Launcher, ending, train_all
-from hyperconformer.bench.text_plan import Ground, Planned, Planner, look_at, look_at_tasks, read_settings
-from hyperconformer.bench.text_runs import RunStore, TextFound, TextRun
-from hyperconformer.bench.text_sizes import DEFAULT, REFERENCE, check_text_systems
-from hyperconformer.bench.text_tables import (
-    SECTION,
-    Found,
-    Table,
-    accuracy_table,
-    data_table,
-    tasks_table,
-)
-from hyperconformer.bench.text_trials import tuning_table
+from hyperconformer.bench.text.cost import plan_cost
+from hyperconformer.bench.text.figures import draw_accuracy, draw_data, draw_tasks, draw_tuning
+from hyperconformer.bench.text.found import TextFound
+from hyperconformer.bench.text.plan import Ground, Planner, look_at, look_at_tasks, read_settings
+from hyperconformer.bench.text.sizes import DEFAULT, REFERENCE, check_text_systems
+from hyperconformer.bench.text.tables import SECTION, Found, accuracy_table, data_table, tasks_table
+from hyperconformer.bench.text.trials import tuning_table
+from hyperconformer.bench.trainings.arguments import numbers, seeds_of
+from hyperconformer.bench.trainings.jobs import HALF_DONE, RUNS, Launcher, child, ending, train_all
+from hyperconformer.bench.trainings.planned import Planned
+from hyperconformer.bench.trainings.report import Report
+from hyperconformer.bench.trainings.runs import Run, RunStore
+from hyperconformer.bench.trainings.tables import Table
 from hyperconformer.errors import InputError
 from hyperconformer.tables import record_rows
 from hyperconformer.training.command import CommandLine
 from hyperconformer.training.text_settings import ClassificationSettings
 
 Say = Callable[[str], object]
-Train = Callable[[str, Sequence[TextRun]], dict[str, TextFound]]
+Train = Callable[[str, Sequence[Run]], dict[str, TextFound]]
 PARTS = ("cost", "accuracy", "data", "tuning", "tasks")
 LOOKING = {"accuracy", "data", "tuning"}
 """Parts that look at the recipe's texts; cost draws its own, and tasks are made."""
-RUNS, HALF_DONE = "runs.jsonl", "runs"
+CHILD = "hyperconformer.bench.text.child"
 
 
 @dataclass(frozen=True)
@@ -78,48 +75,6 @@ class TextBench:
     shares: list[float]
 
 
-def numbers(option: str, values: Sequence[str], low: float, high: float) -> list[float]:
-    """Read numbers of the command line.
-
-    Parameters
-    ----------
-    option : str
-        Named in the message.
-    values : sequence of str
-        In words, with commas or both.
-    low, high : float
-        Least and greatest legal number.
-
-    Returns
-    -------
-    list of float
-        Each once.
-
-    Raises
-    ------
-    InputError
-
-    Examples
-    --------
-    >>> numbers("--shares", ["10,25", "100"], 0.1, 100)
-    [10.0, 25.0, 100.0]
-    >>> numbers("--shares", ["200"], 0.1, 100)
-    Traceback (most recent call last):
-        ...
-    hyperconformer.errors.InputError: --shares 200: give numbers from 0.1 to 100
-    """
-    found = []
-    for item in items(values):
-        try:
-            number = float(item)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise InputError(f"{option} {item}: give numbers from {low:g} to {high:g}")
-        found.append(number)
-    return list(dict.fromkeys(found))
-
-
 def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBench:
     """Read recipes and data, so that what is wrong is said before hours of training."""
     parts = list(dict.fromkeys(items(arguments.parts or PARTS)))
@@ -131,10 +86,7 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
     if line.run_options:
         raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench text")
     systems = list(dict.fromkeys(items(arguments.mixers or DEFAULT)))
-    seeds = numbers("--seeds", arguments.seeds, 0, 2**31)
-    for seed in seeds:
-        if seed != int(seed):
-            raise InputError(f"--seeds {seed:g}: give whole numbers")
+    seeds = seeds_of(arguments.seeds)
     shares = numbers("--shares", arguments.shares, 0.1, 100)
     against = arguments.against or (REFERENCE if REFERENCE in systems else systems[0])
     if against not in systems:
@@ -143,7 +95,7 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
     check_text_systems(systems, texts=settings.model.texts)
     ground = look_at(line.hparams_file, line.overrides) if LOOKING & set(parts) else None
     tasks = look_at_tasks(items(arguments.tasks), line.overrides) if "tasks" in parts else {}
-    planner = Planner(systems, [int(seed) for seed in seeds], machine["device"], machine["precision"])
+    planner = Planner(systems, seeds, machine["device"], machine["precision"])
     return TextBench(parts, systems, against, settings, ground, tasks, planner, shares)
 
 
@@ -185,65 +137,14 @@ FIGURES: dict[str, Callable[[Sequence[Planned], Found, Path], list[Path]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Report:
-    """Where the findings go.
-
-    Attributes
-    ----------
-    folder : Path
-    record : Path or None
-        A file with tables.
-    origin : Origin
-
-    Examples
-    --------
-    >>> list(Report.__annotations__)
-    ['folder', 'record', 'origin']
-    """
-
-    folder: Path
-    record: Path | None
-    origin: Origin
-
-    def cost(self, outcomes: Sequence[Outcome], against: str) -> None:
-        """Tell time and memory."""
-        rows = rows_of(outcomes, against)
-        self._write("cost", to_dict("text", rows, against, self.origin))
-        draw(rows, self.folder)
-        if self.record is not None:
-            record_rows(self.record, *table_of("text", rows, against, self.origin))
-        print(text_table(rows, against), flush=True)
-
-    def part(self, name: str, table: Table, found: Sequence[TextFound]) -> None:
-        """Tell what trainings found; commit, hardware and day are those of their own time."""
-        well = [one for one in found if one.status == "ok"]
-        commits, machines, days = (
-            list(dict.fromkeys(values))
-            for values in (
-                [one.commit or "unknown" for one in well],
-                [one.machine for one in well],
-                [one.date[:10] for one in well],
-            )
-        )
-        command = self.origin.command
-        if len(commits) > 1:
-            table.notes.append(
-                f"of {len(commits)} commits ({', '.join(commits)}): another --output trains all anew"
-            )
-        if len(machines) > 1:
-            table.notes.append(f"minutes are not comparable: {'; '.join(machines)}")
-        came = {"command": command, "commits": commits, "hardware": machines, "dates": days}
-        self._write(name, {**came, "rows": table.dicts(), "notes": table.notes})
-        if self.record is not None and well:
-            header = [*table.header, "command", "commit", "hardware", "date"]
-            came_from = [f"`{command}`", ", ".join(commits), "; ".join(machines), ", ".join(days)]
-            rows = [[*row, *came_from] for row in table.rows]
-            record_rows(self.record, [SECTION, table.heading], header, rows)
-        print(f"\n{table.text()}", flush=True)
-
-    def _write(self, part: str, values: Mapping[str, Any]) -> None:
-        (self.folder / f"{part}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+def _tell_cost(report: Report, outcomes: Sequence[Outcome], against: str) -> None:
+    """Tell time and memory."""
+    rows = rows_of(outcomes, against)
+    report.write("cost", to_dict("text", rows, against, report.origin))
+    draw(rows, report.folder)
+    if report.record is not None:
+        record_rows(report.record, *table_of("text", rows, against, report.origin))
+    print(text_table(rows, against), flush=True)
 
 
 def _train_parts(
@@ -299,21 +200,20 @@ def run_text(
     bench = _asked(arguments, machine)
     once = {"seconds": 1.0, "batch_size": 1, "repeats": arguments.repeats}
     template = Case("text", "identity", "forward", **once, **machine)
-    report = Report(
-        Path(arguments.output), arguments.record and Path(arguments.record), Origin.of(words, template)
-    )
+    record = arguments.record and Path(arguments.record)
+    report = Report(Path(arguments.output), record, SECTION, Origin.of(words, template))
     planned = _planned(bench, arguments)
-    store = RunStore(report.folder / RUNS)
+    store = RunStore(report.folder / RUNS, TextFound)
     if "cost" in bench.parts:
         cases, unfit = _cost_cases(bench, template, arguments)
         try:
-            report.cost([*run_rounds(cases, arguments.rounds, say), *unfit], bench.against)
+            _tell_cost(report, [*run_rounds(cases, arguments.rounds, say), *unfit], bench.against)
         except CheckFailed as error:
             say(f"error: not measured: {error}")
             return 1
-    launch = Launcher(report.folder / HALF_DONE, machine["threads"])
+    launch = Launcher(report.folder / HALF_DONE, machine["threads"], child(CHILD), TextFound)
 
-    def train(part: str, runs: Sequence[TextRun]) -> dict[str, TextFound]:
+    def train(part: str, runs: Sequence[Run]) -> dict[str, TextFound]:
         say(f"{part}: {len(runs)} trainings, {arguments.jobs} at a time")
         return train_all(runs, store, arguments.jobs, say, launch)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from hyperconformer.bench.trainings.sizes import Unequal, equal_units
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import MIXERS, mixer_options
 from hyperconformer.models.classifier import Classifier
@@ -16,16 +17,6 @@ from hyperconformer.models.config import ClassifierConfig
 REFERENCE = "hypermixing"
 # How far the weights of a whole classifier may be from the reference's.
 TOLERANCE = 0.01
-
-
-class Unequal(InputError):
-    """A mixer cannot be as large as the reference: it is left out, and the report says why.
-
-    Examples
-    --------
-    >>> str(Unequal("gmlp is too large"))
-    'gmlp is too large'
-    """
 
 
 @dataclass(frozen=True)
@@ -193,8 +184,7 @@ def equal_config(template: ClassifierConfig, system: str, longest: int) -> Class
     config = system_config(template, system, longest)
     if system == REFERENCE:
         return config
-    least, next_one = (count_weights(replace(config, d_ffn=units)) for units in (1, 2))
-    units = max(1, 1 + round((wanted - least) / (next_one - least)))
+    units = equal_units(lambda units: count_weights(replace(config, d_ffn=units)), wanted)
     config = replace(config, d_ffn=units)
     if abs(found := count_weights(config) / wanted - 1) > TOLERANCE:
         raise Unequal(f"{system} for {longest} tokens has {found:+.0%} weights: give a larger --d_ffn")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from hyperconformer.bench.cases import FRAMES_PER_SECOND, Case, Outcome
 from hyperconformer.bench.runner import plan
-from hyperconformer.bench.text_sizes import Unequal, equal_config, system_config
+from hyperconformer.bench.text.sizes import equal_config, system_config
+from hyperconformer.bench.trainings.sizes import Unequal
 from hyperconformer.models.config import ClassifierConfig
 
 # Two texts of a token each, and the symbol between them.

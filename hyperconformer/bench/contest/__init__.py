@@ -1,0 +1,1 @@
+"""Recognisers of equal size on the same speech: which of them is better, and by how much."""

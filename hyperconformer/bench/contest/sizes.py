@@ -1,0 +1,132 @@
+"""Systems of equal size, by the width of their feed-forward networks."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from hyperconformer.bench.contest.entries import Entry
+from hyperconformer.bench.contest.task import MODULES
+from hyperconformer.bench.trainings.sizes import Unequal, equal_units
+from hyperconformer.errors import InputError
+from hyperconformer.models.config import ModelConfig
+
+# How far the weights of a whole recogniser may be from the reference's.
+TOLERANCE = 0.03
+MULTIPLE = 8
+"""Of which a width is one: it suits hardware, and heads that share the hypernetworks of SpeechBrain's."""
+
+
+def count_weights(config: ModelConfig, modules: str) -> int:
+    """Count the weights of a recogniser, without any memory for them.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    modules : {"ours", "speechbrain"}
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        If sizes do not go together.
+
+    Examples
+    --------
+    >>> config = ModelConfig(output_neurons=5000)
+    >>> count_weights(config, "ours"), count_weights(config, "speechbrain")
+    (7924832, 7924832)
+    """
+    return _count(json.dumps(config.to_dict(), sort_keys=True), modules)
+
+
+@cache
+def _count(said: str, modules: str) -> int:
+    """Count once what seeds ask again and again."""
+    try:
+        with torch.device("meta"):
+            model = MODULES[modules](ModelConfig.from_dict(json.loads(said)))
+            return sum(weight.numel() for weight in model.parameters())
+    except (ValueError, TypeError) as error:
+        raise InputError(str(error)) from error
+
+
+def entry_config(template: ModelConfig, entry: Entry) -> ModelConfig:
+    """Make a system's model of a recipe's, before its size is changed.
+
+    Parameters
+    ----------
+    template : ModelConfig
+        The recipe's; the options of its mixer hold for that mixer alone.
+    entry : Entry
+
+    Returns
+    -------
+    ModelConfig
+
+    Raises
+    ------
+    InputError
+        If an option does not exist, or sizes cannot be.
+
+    Examples
+    --------
+    >>> template = ModelConfig(output_neurons=30, mixer_options={"tied": True})
+    >>> entry_config(template, Entry("fan", {"mixer_options": {"init": "fan"}})).mixer_options["tied"]
+    True
+    >>> entry_config(template, Entry("attention", {"mixer": "attention"})).mixer_options
+    {'dropout': 0.0}
+    """
+    keys = {key: value for key, value in entry.keys.items() if key in ModelConfig.__dataclass_fields__}
+    kept = template.mixer_options if keys.get("mixer", template.mixer) == template.mixer else {}
+    options = {**kept, **keys.pop("mixer_options", {})}
+    try:
+        return replace(template, **keys, mixer_options=options)
+    except ValueError as error:
+        raise InputError(f"{entry.name}: {error}") from error
+
+
+def equal_config(template: ModelConfig, entry: Entry, reference: Entry) -> ModelConfig:
+    """Make a system's model with feed-forward networks that make it as large as the reference's.
+
+    Parameters
+    ----------
+    template : ModelConfig
+        The recipe's.
+    entry, reference : Entry
+
+    Returns
+    -------
+    ModelConfig
+        Its weights are within :data:`TOLERANCE` of the reference's.
+
+    Raises
+    ------
+    Unequal
+        If that cannot be.
+
+    Examples
+    --------
+    >>> template = ModelConfig(output_neurons=300, d_model=128, nhead=4, d_ffn=384, num_encoder_layers=4)
+    >>> ours, identity = Entry("ours", {}), Entry("identity", {"mixer": "identity"})
+    >>> [equal_config(template, entry, ours).d_ffn for entry in (ours, identity)]
+    [384, 440]
+    """
+    config = entry_config(template, reference)
+    wanted = count_weights(config, reference.modules)
+    if entry == reference:
+        return config
+    config = entry_config(template, entry)
+    units = equal_units(
+        lambda units: count_weights(replace(config, d_ffn=units), entry.modules), wanted, MULTIPLE
+    )
+    config = replace(config, d_ffn=units)
+    if abs(found := count_weights(config, entry.modules) / wanted - 1) > TOLERANCE:
+        raise Unequal(
+            f"{entry.name} has {found:+.1%} weights, more than {TOLERANCE:.0%} off: change its sizes"
+        )
+    return config

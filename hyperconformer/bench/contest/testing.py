@@ -1,0 +1,157 @@
+"""What trained weights are asked: errors of every recording, long recordings, the encoder's speed."""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+
+import jiwer
+import torch
+
+from hyperconformer.bench.contest.found import GREEDY, Judged
+from hyperconformer.bench.contest.joined import as_one, join, read_joined
+from hyperconformer.constants import SAMPLE_RATE
+from hyperconformer.decoding.greedy_logits import greedy_search
+from hyperconformer.features import frames_of
+from hyperconformer.models.asr import ASR
+from hyperconformer.scoring import UtteranceScore, score
+from hyperconformer.text import Tokenizer
+from hyperconformer.types import Utterance
+
+Pairs = Sequence[tuple[Utterance, str]]
+DIGEST_DIGITS = 16
+REPEATS = 5
+
+
+def count_errors(
+    decoded: Mapping[str, Pairs], split: str, losses: Mapping[str, float] | None = None
+) -> Judged:
+    """Count the errors of every recording.
+
+    Parameters
+    ----------
+    decoded : mapping of str to sequence of (Utterance, str)
+        By search: each recording with its hypothesis; all searches heard the same.
+    split : str
+        Named in messages.
+    losses : mapping of str to float or None
+        Nats of every recording, by its id.
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    InputError
+        If there is nothing to score.
+
+    Examples
+    --------
+    >>> spoken = [Utterance("b", 1.0, "", "1", "TWO"), Utterance("a", 1.0, "", "1", "ONE TWO")]
+    >>> tested = count_errors({"greedy": [(spoken[0], "TO"), (spoken[1], "ONE TWO")]}, "test")
+    >>> tested.words, tested.word_edits, tested.character_edits
+    ([2, 1], {'greedy': [0, 1]}, {'greedy': [0, 1]})
+    """
+    reports = {search: score(pairs, split) for search, pairs in decoded.items()}
+    spoken = sorted((utterance for utterance, _ in next(iter(decoded.values()))), key=lambda one: one.id)
+    digest = hashlib.sha256()
+    for one in spoken:
+        digest.update(f"{one.id} {one.words}\n".encode())
+    rows = {search: report.utterances for search, report in reports.items()}
+    first = next(iter(rows.values()))
+    return Judged(
+        digest.hexdigest()[:DIGEST_DIGITS],
+        sum(one.seconds for one in spoken),
+        [row.counts.reference_words for row in first],
+        [len(row.reference) for row in first],
+        {search: [row.counts.edits for row in own] for search, own in rows.items()},
+        {search: list(map(_character_edits, own)) for search, own in rows.items()},
+        [] if losses is None else [round(losses[one.id], 5) for one in spoken],
+    )
+
+
+def _character_edits(row: UtteranceScore) -> int:
+    found = jiwer.process_characters(row.reference, row.hypothesis)
+    return int(found.substitutions + found.deletions + found.insertions)
+
+
+def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance], seconds: float) -> Judged:
+    """Join utterances, hear each recording in one pass of the encoder, and follow CTC's best path.
+
+    Parameters
+    ----------
+    model : ASR
+        In evaluation mode; or what has its interface.
+    tokenizer : Tokenizer
+    utterances : sequence of Utterance
+    seconds : float
+        A recording's greatest length.
+
+    Returns
+    -------
+    Judged
+        Without anything but a note, where the model cannot hear a recording of such a length.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> hear_joined(SimpleNamespace(ctc_head=torch.nn.Linear(1, 1)), None, [], 15.0).note
+    'nothing to hear'
+    """
+    device = next(model.ctc_head.parameters()).device
+    pairs = []
+    for number, recording in enumerate(join(utterances, seconds)):
+        samples = torch.from_numpy(read_joined(recording))[None].to(device)
+        try:
+            with torch.inference_mode():
+                features = model.features(samples, torch.tensor([samples.shape[1]], device=device))
+                [found] = greedy_search(model.ctc_head, *model.encode_features(*features))
+        except (RuntimeError, AssertionError) as error:
+            # Some systems are made for a greatest length, or need more memory than there is.
+            said = (str(error) or "no message").splitlines()[0]
+            return Judged(note=f"{samples.shape[1] / SAMPLE_RATE:.1f} s: {said}")
+        pairs.append((as_one(recording, number), tokenizer.decode(found.tokens)))
+    if not pairs:
+        return Judged(note="nothing to hear")
+    return count_errors({GREEDY: pairs}, f"joined to {seconds:g} s")
+
+
+def encoder_rate(model: ASR, seconds: float) -> float | None:
+    """Measure how many seconds of audio the encoder, with its front-end, goes through in a second.
+
+    Parameters
+    ----------
+    model : ASR
+        In evaluation mode; or what has its interface.
+    seconds : float
+        Of one recording, which is noise.
+
+    Returns
+    -------
+    float or None
+        By the fastest of some runs, as neighbours can only slow one down; None where it fails.
+
+    Examples
+    --------
+    >>> from hyperconformer.models.config import ModelConfig
+    >>> model = ASR(ModelConfig(output_neurons=12, d_model=16, nhead=2, num_encoder_layers=1)).eval()
+    >>> encoder_rate(model, 1.0) > 1
+    True
+    """
+    device = next(model.ctc_head.parameters()).device
+    # Without the last frame, which a centred window adds: lengths are then whole encoder frames.
+    frames = frames_of(round(seconds * SAMPLE_RATE)) - 1
+    features_bfm = torch.randn(1, frames, model.config.n_mels, device=device)
+    frames_b = torch.tensor([frames], device=device)
+    fastest = float("inf")
+    for _ in range(1 + REPEATS):
+        begun = time.perf_counter()
+        try:
+            with torch.inference_mode():
+                model.encode_features(features_bfm, frames_b)
+        except (RuntimeError, AssertionError):
+            return None
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        fastest = min(fastest, time.perf_counter() - begun)
+    return seconds / fastest

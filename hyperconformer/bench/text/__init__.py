@@ -1,0 +1,1 @@
+"""Text classifiers of equal size: what a mixer costs and gains."""
