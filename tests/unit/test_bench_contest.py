@@ -22,6 +22,7 @@ from hyperconformer.bench.contest.tables import joined_table, main_table, speed_
 from hyperconformer.bench.contest.task import MODULES
 from hyperconformer.bench.contest.testing import count_errors, hear_joined
 from hyperconformer.bench.contest.verdicts import verdict_table
+from hyperconformer.bench.trainings import jobs
 from hyperconformer.bench.trainings.planned import Planned
 from hyperconformer.bench.trainings.runs import Run
 from hyperconformer.bench.trainings.sizes import Unequal
@@ -306,7 +307,7 @@ def test_dials_are_told_beside_ours_and_claim_nothing(
         trained.extend(one.name for one in runs)
         return {one.key: replace(marked([1, 2])[0], key=one.key) for one in runs}
 
-    monkeypatch.setattr(run, "train_all", train)
+    monkeypatch.setattr(jobs, "train_all", train)
     data_folder = tiny_librispeech(splits={"train-digits": 4, "test-digits": 2})
     given = ["bench", "contest", "--parts=digits", f"--data_folder={data_folder}", f"--output={tmp_path}"]
     assert main([*given, "--dials", "tied", "heads 2", "--seeds=3", "--lr=0.001"]) == 0

@@ -6,8 +6,8 @@ from typing import Any
 
 from hyperconformer.bench.contest.found import ContestFound
 from hyperconformer.bench.contest.task import ContestTask, note_peak
-from hyperconformer.bench.trainings.child import answer
-from hyperconformer.training.progress import Stopped, TooLittleMemory, TooManySkipped
+from hyperconformer.bench.trainings.child import answer, or_diverged
+from hyperconformer.training.progress import Stopped
 from hyperconformer.training.settings import load_settings
 from hyperconformer.training.task import run_task
 
@@ -41,18 +41,18 @@ def train(asked: Mapping[str, Any]) -> ContestFound:
     settings = load_settings(asked["recipe"], asked["overrides"])
     # Losses are compared to the fourth digit, whatever the training's precision.
     options = {**asked["run_options"], "eval_precision": "fp32"}
-    try:
+
+    def trained() -> ContestFound:
         found = run_task(partial(ContestTask, **asked["further"]), settings, options, asked["recipe"])
-    except TooLittleMemory:
-        # Nothing about the system: it may be tried again.
-        raise
-    except TooManySkipped as error:
-        return ContestFound(asked["key"], "diverged", str(error))
+        known = ContestFound.__dataclass_fields__
+        told = {name: value for name, value in found.items() if name in known}
+        return ContestFound(asked["key"], "ok", **told)
+
+    try:
+        return or_diverged(trained, ContestFound, asked["key"])
     except Stopped:
         note_peak(settings.folder, options["device"])
         raise
-    known = ContestFound.__dataclass_fields__
-    return ContestFound(asked["key"], "ok", **{name: value for name, value in found.items() if name in known})
 
 
 if __name__ == "__main__":

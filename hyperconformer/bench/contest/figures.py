@@ -9,7 +9,7 @@ import numpy as np
 from hyperconformer.bench.contest.scores import score_joined
 from hyperconformer.bench.contest.tables import Found, lengths_of
 from hyperconformer.bench.figures import line_style
-from hyperconformer.bench.trainings.figures import draw_panels
+from hyperconformer.bench.trainings.figures import draw_intervals, draw_panels, name_logarithmic
 from hyperconformer.bench.trainings.planned import Planned, ended_well
 
 if TYPE_CHECKING:
@@ -46,15 +46,9 @@ def draw_lengths(planned: Sequence[Planned], found: Found, folder: Path, name: s
             scores = {length: score_joined(runs, rate, length, "") for length in lengths}
             for index, system in enumerate(runs):
                 points = [(length, of[system].mean) for length, of in scores.items() if system in of]
-                heights = [100 * mean.value for _, mean in points]
-                below = [100 * (mean.value - mean.low) for _, mean in points]
-                above = [100 * (mean.high - mean.value) for _, mean in points]
                 at = [float(length) * 1.02 ** (index - len(runs) / 2) for length, _ in points]
-                panel.errorbar(at, heights, yerr=[below, above], label=system, capsize=3, **line_style(index))
-            if lengths:
-                panel.set_xscale("log")
-                panel.set_xticks([float(length) for length in lengths], lengths)
-                panel.minorticks_off()
+                draw_intervals(panel, at, [mean for _, mean in points], system, index)
+            name_logarithmic(panel, [float(length) for length in lengths], lengths)
             panel.set(xlabel="joined to at most / s", ylabel=f"{rate} / %")
 
     return draw_panels(folder, name, 2, draw)

@@ -10,6 +10,7 @@ from typing import Any
 from hyperconformer.bench.contest.entries import Entry, Part
 from hyperconformer.bench.contest.sizes import entry_config, equal_config
 from hyperconformer.bench.contest.task import LENGTHS
+from hyperconformer.bench.trainings.arguments import check_undecided
 from hyperconformer.bench.trainings.planned import Planned
 from hyperconformer.bench.trainings.runs import Run
 from hyperconformer.bench.trainings.sizes import Unequal
@@ -114,9 +115,7 @@ def look_at(
         ...
     hyperconformer.errors.InputError: --mixer is not for bench contest: it takes --systems, --seeds and ...
     """
-    for key in NOT_GIVEN:
-        if key in further:
-            raise InputError(f"--{key} is not for bench contest: it takes --systems, --seeds and --output")
+    check_undecided("contest", further, NOT_GIVEN, "--systems, --seeds and --output")
     overrides = {**part.data(data_folder), **further}
     values = read_recipe(part.recipe, overrides)
     settings = build_settings(Settings, values, part.recipe)

@@ -16,14 +16,13 @@ from hyperconformer.bench.contest.tables import SECTION, Found, joined_table, ma
 from hyperconformer.bench.contest.verdicts import verdict_table
 from hyperconformer.bench.options import items
 from hyperconformer.bench.record import Origin
-from hyperconformer.bench.trainings.arguments import seeds_of
-from hyperconformer.bench.trainings.jobs import HALF_DONE, RUNS, Launcher, child, ending, train_all
+from hyperconformer.bench.trainings.arguments import recipe_line, seeds_of
+from hyperconformer.bench.trainings.jobs import HALF_DONE, RUNS, Launcher, child, ending, train_part
 from hyperconformer.bench.trainings.planned import Planned
 from hyperconformer.bench.trainings.report import Report
 from hyperconformer.bench.trainings.runs import RunStore
 from hyperconformer.bench.trainings.tables import Table
 from hyperconformer.errors import InputError
-from hyperconformer.training.command import CommandLine
 
 Say = Callable[[str], object]
 LayOut = Callable[[str, Sequence[Planned], Found, str], Table]
@@ -131,9 +130,7 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any], say: Say) 
         raise InputError(f"--budget {arguments.budget}: choose from {', '.join(budgets)}")
     budget: Budget = budgets[arguments.budget]
     parts = chosen("--parts", arguments.parts, list(budget.parts))
-    line = CommandLine.parse([budget.parts[parts[0]].recipe, *arguments.further])
-    if line.run_options:
-        raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench contest")
+    line = recipe_line("contest", budget.parts[parts[0]].recipe, arguments.further)
     entries, reference = _entries(arguments, folder)
     seeds = seeds_of(arguments.seeds) if arguments.seeds else budget.seeds
     grounds = []
@@ -202,12 +199,7 @@ def run_contest(
     failed = False
     with ending(launch.stop):
         for part, planned in plans.items():
-            runs = [one.run for one in planned if not one.unfit]
-            say(f"{part}: {len(runs)} trainings, {arguments.jobs} at a time")
-            found = train_all(runs, store, arguments.jobs, say, launch)
-            failed |= not found or any(one.status == "fails" for one in found.values())
-            for one in planned:
-                if one.unfit:
-                    found[one.run.key] = ContestFound(one.run.key, "unfit", one.unfit)
+            found, wrong = train_part(part, planned, store, arguments.jobs, say, launch)
+            failed |= wrong
             _tell(contest, part, planned, found, report)
     return int(failed)

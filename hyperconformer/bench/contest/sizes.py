@@ -4,11 +4,9 @@ import json
 from dataclasses import replace
 from functools import cache
 
-import torch
-
 from hyperconformer.bench.contest.entries import Entry
 from hyperconformer.bench.contest.task import MODULES
-from hyperconformer.bench.trainings.sizes import Unequal, equal_units
+from hyperconformer.bench.trainings.sizes import Unequal, as_large, weights_of
 from hyperconformer.errors import InputError
 from hyperconformer.models.config import ModelConfig
 
@@ -48,9 +46,7 @@ def count_weights(config: ModelConfig, modules: str) -> int:
 def _count(said: str, modules: str) -> int:
     """Count once what seeds ask again and again."""
     try:
-        with torch.device("meta"):
-            model = MODULES[modules](ModelConfig.from_dict(json.loads(said)))
-            return sum(weight.numel() for weight in model.parameters())
+        return weights_of(lambda: MODULES[modules](ModelConfig.from_dict(json.loads(said))))
     except (ValueError, TypeError) as error:
         raise InputError(str(error)) from error
 
@@ -121,12 +117,9 @@ def equal_config(template: ModelConfig, entry: Entry, reference: Entry) -> Model
     if entry == reference:
         return config
     config = entry_config(template, entry)
-    units = equal_units(
-        lambda units: count_weights(replace(config, d_ffn=units), entry.modules), wanted, MULTIPLE
-    )
-    config = replace(config, d_ffn=units)
-    if abs(found := count_weights(config, entry.modules) / wanted - 1) > TOLERANCE:
+    config, more = as_large(config, lambda one: count_weights(one, entry.modules), wanted, MULTIPLE)
+    if abs(more) > TOLERANCE:
         raise Unequal(
-            f"{entry.name} has {found:+.1%} weights, more than {TOLERANCE:.0%} off: change its sizes"
+            f"{entry.name} has {more:+.1%} weights, more than {TOLERANCE:.0%} off: change its sizes"
         )
     return config

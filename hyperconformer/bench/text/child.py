@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperconformer.bench.text.found import TextFound
-from hyperconformer.bench.trainings.child import answer
-from hyperconformer.training.progress import TooLittleMemory, TooManySkipped
+from hyperconformer.bench.trainings.child import answer, or_diverged
 from hyperconformer.training.task import run_task
 from hyperconformer.training.text import ClassificationTask
 from hyperconformer.training.text_settings import classification_settings
@@ -120,14 +119,12 @@ def train(asked: Mapping[str, Any]) -> TextFound:
     hyperconformer.errors.InputError: recipe 'no.yaml' does not exist: see the files in hparams/
     """
     settings = classification_settings(asked["recipe"], asked["overrides"])
-    try:
+
+    def trained() -> TextFound:
         metrics = run_task(ClassificationTask, settings, asked["run_options"])
-    except TooLittleMemory:
-        # Nothing about the hyperparameters: it may be tried again.
-        raise
-    except TooManySkipped as error:
-        return TextFound(asked["key"], "diverged", str(error))
-    return found_of(asked["key"], metrics, settings.folder)
+        return found_of(asked["key"], metrics, settings.folder)
+
+    return or_diverged(trained, TextFound, asked["key"])
 
 
 if __name__ == "__main__":

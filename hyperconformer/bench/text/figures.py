@@ -11,7 +11,7 @@ from hyperconformer.bench.text.scores import score_systems
 from hyperconformer.bench.text.tables import Found
 from hyperconformer.bench.text.trials import trial_scores
 from hyperconformer.bench.text.tuning import expected_best
-from hyperconformer.bench.trainings.figures import draw_panels
+from hyperconformer.bench.trainings.figures import draw_intervals, draw_panels, name_logarithmic
 from hyperconformer.bench.trainings.intervals import SystemScore
 from hyperconformer.bench.trainings.planned import Planned, by_row, ended_well, systems_of
 from hyperconformer.data.text_tasks import TASKS
@@ -89,17 +89,9 @@ def draw_data(planned: Sequence[Planned], found: Found, folder: Path) -> list[Pa
     def draw(panels: "Sequence[Axes]") -> None:
         for index, system in enumerate(systems):
             points = [(share, of[system].mean) for share, of in sorted(scores.items()) if system in of]
-            below = [100 * (mean.value - mean.low) for _, mean in points]
-            above = [100 * (mean.high - mean.value) for _, mean in points]
-            heights = [100 * mean.value for _, mean in points]
-            shares = [share for share, _ in points]
-            panels[0].errorbar(
-                shares, heights, yerr=[below, above], label=system, capsize=3, **line_style(index)
-            )
-        if scores:
-            panels[0].set_xscale("log")
-            panels[0].set_xticks(list(scores), [f"{share:g}" for share in scores])
-            panels[0].minorticks_off()
+            shares, means = [share for share, _ in points], [mean for _, mean in points]
+            draw_intervals(panels[0], shares, means, system, index)
+        name_logarithmic(panels[0], list(scores), [f"{share:g}" for share in scores])
         panels[0].set(xlabel="share of the training texts / %", ylabel="accuracy / %")
 
     return draw_panels(folder, "data", 1, draw)

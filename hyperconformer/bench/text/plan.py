@@ -10,6 +10,7 @@ from typing import Any
 
 from hyperconformer.bench.text.sizes import equal_config, system_config
 from hyperconformer.bench.text.tuning import draw_trial
+from hyperconformer.bench.trainings.arguments import check_undecided
 from hyperconformer.bench.trainings.planned import Planned
 from hyperconformer.bench.trainings.recipes import located
 from hyperconformer.bench.trainings.runs import Run
@@ -131,9 +132,7 @@ def read_settings(
         ...
     hyperconformer.errors.InputError: --mixer is not for bench text: it takes --mixers, --seeds and --output
     """
-    for key in NOT_GIVEN:
-        if key in overrides:
-            raise InputError(f"--{key} is not for bench text: it takes --mixers, --seeds and --output")
+    check_undecided("text", overrides, NOT_GIVEN, "--mixers, --seeds and --output")
     values = read_recipe(located(recipe), overrides)
     if values.get("task") != "classify":
         raise InputError(f"{recipe!r} is not a text classification recipe: see {RECIPES}/")

@@ -21,19 +21,18 @@ from hyperconformer.bench.text.plan import Ground, Planner, look_at, look_at_tas
 from hyperconformer.bench.text.sizes import DEFAULT, REFERENCE, check_text_systems
 from hyperconformer.bench.text.tables import SECTION, Found, accuracy_table, data_table, tasks_table
 from hyperconformer.bench.text.trials import tuning_table
-from hyperconformer.bench.trainings.arguments import numbers, seeds_of
-from hyperconformer.bench.trainings.jobs import HALF_DONE, RUNS, Launcher, child, ending, train_all
+from hyperconformer.bench.trainings.arguments import numbers, recipe_line, seeds_of
+from hyperconformer.bench.trainings.jobs import HALF_DONE, RUNS, Launcher, child, ending, train_part
 from hyperconformer.bench.trainings.planned import Planned
 from hyperconformer.bench.trainings.report import Report
-from hyperconformer.bench.trainings.runs import Run, RunStore
+from hyperconformer.bench.trainings.runs import RunStore
 from hyperconformer.bench.trainings.tables import Table
 from hyperconformer.errors import InputError
 from hyperconformer.tables import record_rows
-from hyperconformer.training.command import CommandLine
 from hyperconformer.training.text_settings import ClassificationSettings
 
 Say = Callable[[str], object]
-Train = Callable[[str, Sequence[Run]], dict[str, TextFound]]
+Train = Callable[[str, Sequence[Planned]], tuple[dict[str, TextFound], bool]]
 PARTS = ("cost", "accuracy", "data", "tuning", "tasks")
 LOOKING = {"accuracy", "data", "tuning"}
 """Parts that look at the recipe's texts; cost draws its own, and tasks are made."""
@@ -82,9 +81,7 @@ def _asked(arguments: argparse.Namespace, machine: Mapping[str, Any]) -> TextBen
         if part not in PARTS:
             hint = "the recipe comes before all options" if part.endswith(".yaml") else ""
             raise InputError(f"--parts {part}: {hint or 'choose from ' + ', '.join(PARTS)}")
-    line = CommandLine.parse([arguments.recipe, *arguments.further])
-    if line.run_options:
-        raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench text")
+    line = recipe_line("text", arguments.recipe, arguments.further)
     systems = list(dict.fromkeys(items(arguments.mixers or DEFAULT)))
     seeds = seeds_of(arguments.seeds)
     shares = numbers("--shares", arguments.shares, 0.1, 100)
@@ -153,9 +150,8 @@ def _train_parts(
     """Train and tell part by part; True if a training failed, or a part had none."""
     failed = False
     for part, some in planned.items():
-        found = train(part, [one.run for one in some if not one.unfit])
-        failed |= not found or any(one.status == "fails" for one in found.values())
-        found |= {one.run.key: TextFound(one.run.key, "unfit", one.unfit) for one in some if one.unfit}
+        found, wrong = train(part, some)
+        failed |= wrong
         report.part(part, _tables(bench)[part](some, found), list(found.values()))
         FIGURES[part](some, found, report.folder)
     return failed
@@ -213,9 +209,8 @@ def run_text(
             return 1
     launch = Launcher(report.folder / HALF_DONE, machine["threads"], child(CHILD), TextFound)
 
-    def train(part: str, runs: Sequence[Run]) -> dict[str, TextFound]:
-        say(f"{part}: {len(runs)} trainings, {arguments.jobs} at a time")
-        return train_all(runs, store, arguments.jobs, say, launch)
+    def train(part: str, some: Sequence[Planned]) -> tuple[dict[str, TextFound], bool]:
+        return train_part(part, some, store, arguments.jobs, say, launch)
 
     with ending(launch.stop):
         return int(_train_parts(bench, planned, report, train))

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
-import torch
-
-from hyperconformer.bench.trainings.sizes import Unequal, equal_units
+from hyperconformer.bench.trainings.sizes import Unequal, as_large, weights_of
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import MIXERS, mixer_options
 from hyperconformer.models.classifier import Classifier
@@ -115,9 +113,7 @@ def count_weights(config: ClassifierConfig) -> int:
 def _count(said: str) -> int:
     """Count once what seeds and shares ask again and again."""
     try:
-        with torch.device("meta"):
-            model = Classifier(ClassifierConfig.from_dict(json.loads(said)))
-            return sum(weight.numel() for weight in model.parameters())
+        return weights_of(lambda: Classifier(ClassifierConfig.from_dict(json.loads(said))))
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -184,8 +180,7 @@ def equal_config(template: ClassifierConfig, system: str, longest: int) -> Class
     config = system_config(template, system, longest)
     if system == REFERENCE:
         return config
-    units = equal_units(lambda units: count_weights(replace(config, d_ffn=units)), wanted)
-    config = replace(config, d_ffn=units)
-    if abs(found := count_weights(config) / wanted - 1) > TOLERANCE:
-        raise Unequal(f"{system} for {longest} tokens has {found:+.0%} weights: give a larger --d_ffn")
+    config, more = as_large(config, count_weights, wanted)
+    if abs(more) > TOLERANCE:
+        raise Unequal(f"{system} for {longest} tokens has {more:+.0%} weights: give a larger --d_ffn")
     return config

@@ -1,9 +1,10 @@
-"""Numbers that the command line gives trainings."""
+"""What the command line gives trainings: numbers, and values for a recipe's keys."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from hyperconformer.bench.options import items
 from hyperconformer.errors import InputError
+from hyperconformer.training.command import CommandLine
 
 
 def numbers(option: str, values: Sequence[str], low: float, high: float) -> list[float]:
@@ -75,3 +76,68 @@ def seeds_of(values: Sequence[str]) -> list[int]:
         if seed != int(seed):
             raise InputError(f"--seeds {seed:g}: give whole numbers")
     return [int(seed) for seed in seeds]
+
+
+def recipe_line(bench: str, recipe: str, further: Sequence[str]) -> CommandLine:
+    """Read a recipe's name and values for its keys.
+
+    Parameters
+    ----------
+    bench : str
+        Named in the message.
+    recipe : str
+        YAML file.
+    further : sequence of str
+        Words like ``--key=value``.
+
+    Returns
+    -------
+    CommandLine
+
+    Raises
+    ------
+    InputError
+        If one is an option of train.py, which a bench decides.
+
+    Examples
+    --------
+    >>> recipe_line("text", "x.yaml", ["--lr=0.1"]).overrides
+    {'lr': 0.1}
+    >>> recipe_line("text", "x.yaml", ["--debug"])
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --debug is an option of train.py, not of bench text
+    """
+    line = CommandLine.parse([recipe, *further])
+    if line.run_options:
+        raise InputError(f"--{next(iter(line.run_options))} is an option of train.py, not of bench {bench}")
+    return line
+
+
+def check_undecided(bench: str, keys: Collection[str], decided: Iterable[str], flags: str) -> None:
+    """Refuse values for keys that a bench decides itself.
+
+    Parameters
+    ----------
+    bench : str
+        Named in the message.
+    keys : collection of str
+        That are given.
+    decided : iterable of str
+    flags : str
+        What to give instead.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> check_undecided("text", {"mixer": "fourier"}, ("seed", "mixer"), "--mixers")
+    Traceback (most recent call last):
+        ...
+    hyperconformer.errors.InputError: --mixer is not for bench text: it takes --mixers
+    """
+    for key in decided:
+        if key in keys:
+            raise InputError(f"--{key} is not for bench {bench}: it takes {flags}")

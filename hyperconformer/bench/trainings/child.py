@@ -5,12 +5,13 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from hyperconformer.bench.trainings.runs import Found
 from hyperconformer.errors import InputError
-from hyperconformer.training.progress import Stopped
+from hyperconformer.training.progress import Stopped, TooLittleMemory, TooManySkipped
 
+F = TypeVar("F", bound=Found)
 Train = Callable[[Mapping[str, Any]], Found]
 
 
@@ -44,3 +45,38 @@ def answer(train: Train) -> None:
     except Stopped as stopped:
         sys.exit(str(stopped))
     print(json.dumps(asdict(found)), flush=True)
+
+
+def or_diverged(train: Callable[[], F], kind: type[F], key: str) -> F:
+    """Train; that it diverged is an answer like others.
+
+    Parameters
+    ----------
+    train : callable
+    kind : type
+        Of what is found.
+    key : str
+        Of the run.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    TooLittleMemory
+        Which says nothing about the system: it may be tried again.
+
+    Examples
+    --------
+    >>> def train():
+    ...     raise TooManySkipped("10 steps in a row were skipped")
+    >>> or_diverged(train, Found, "k").status
+    'diverged'
+    """
+    try:
+        return train()
+    except TooLittleMemory:
+        raise
+    except TooManySkipped as error:
+        return kind(key, "diverged", str(error))

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Generic
 
 from hyperconformer.bench.runner import environment_of
+from hyperconformer.bench.trainings.planned import Planned
 from hyperconformer.bench.trainings.runs import F, Run, RunStore
 
 LONGEST_NOTE = 300
@@ -207,3 +208,46 @@ def train_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return found
+
+
+def train_part(
+    part: str,
+    planned: Sequence[Planned],
+    store: RunStore[F],
+    jobs: int,
+    say: Callable[[str], object],
+    launch: Launch[F],
+) -> tuple[dict[str, F], bool]:
+    """Train a part of a report: all that fits.
+
+    Parameters
+    ----------
+    part : str
+        Its name.
+    planned : sequence of Planned
+    store, jobs, say, launch
+        As of :func:`train_all`.
+
+    Returns
+    -------
+    dict of str to Found
+        By the run's key; of what does not fit, why.
+    bool
+        Whether a training failed, or there was none to make.
+
+    Examples
+    --------
+    >>> from hyperconformer.bench.trainings.runs import Found
+    >>> store = RunStore(getfixture("tmp_path") / "runs.jsonl", Found)
+    >>> large = Planned("gmlp", "", 1, Run("gmlp", "x.yaml", {}, "cpu", "fp32", {}), "gmlp is too large")
+    >>> found, failed = train_part("accuracy", [large], store, 1, print, None)
+    accuracy: 0 trainings, 1 at a time
+    >>> [one.status for one in found.values()], failed
+    (['unfit'], True)
+    """
+    runs = [one.run for one in planned if not one.unfit]
+    say(f"{part}: {len(runs)} trainings, {jobs} at a time")
+    found = train_all(runs, store, jobs, say, launch)
+    failed = not found or any(one.status == "fails" for one in found.values())
+    unfit = {one.run.key: store.kind(one.run.key, "unfit", one.unfit) for one in planned if one.unfit}
+    return found | unfit, failed

@@ -163,7 +163,7 @@ class RunStore(Generic[F]):
     """
 
     def __init__(self, path: Path, kind: type[F]) -> None:
-        self.path = path
+        self.path, self.kind = path, kind
         self.found: dict[str, F] = {}
         try:
             said = path.read_text(encoding="utf-8") if path.exists() else ""
