@@ -1,5 +1,6 @@
 """Self-attention with rotary positions: the Conformer's mixer, quadratic in length."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,7 +31,6 @@ class RotaryAttention(TokenMixer):
 
     Examples
     --------
-    >>> import torch
     >>> RotaryAttention(8, 2)(torch.zeros(3, 5, 8)).shape
     torch.Size([3, 5, 8])
     """
@@ -58,3 +58,8 @@ class RotaryAttention(TokenMixer):
         out_btd: Tensor = self.out(mixed_bhte.transpose(1, 2).flatten(2))
         # Filled, not multiplied: where all is padding, attention may give NaN.
         return out_btd if padding is None else out_btd.masked_fill(padding.unsqueeze(-1), 0.0)
+
+    @torch.no_grad()
+    def quieten(self, share: float) -> None:
+        """Scale the last product's weights, in place."""
+        self.out.weight *= share

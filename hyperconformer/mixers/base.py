@@ -36,3 +36,20 @@ class TokenMixer(nn.Module):
         Tensor, shape (B, T, D)
             Zero at padded frames.
         """
+
+    def quieten(self, share: float) -> None:
+        """Let the mixer say little before it has learnt anything, by scaling the weights it ends in.
+
+        Parameters
+        ----------
+        share : float
+            Of what it would say; a mixer without such weights stays as it is.
+
+        Examples
+        --------
+        >>> from hyperconformer.mixers import make_mixer
+        >>> mixer = make_mixer("hypermixing", 8, 2, {})
+        >>> mixer.quieten(0.25)
+        >>> mixer.norm.weight[0].item()
+        0.25
+        """

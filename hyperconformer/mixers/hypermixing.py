@@ -139,6 +139,12 @@ class HyperMixing(TokenMixer):
         nn.init.zeros_(self.bias_in)
         nn.init.zeros_(self.bias_out)
 
+    @torch.no_grad()
+    def quieten(self, share: float) -> None:
+        """Set the norm's gain, unless the start is SpeechBrain's."""
+        if self.init != "speechbrain":
+            nn.init.constant_(self.norm.weight, share)
+
     def extra_repr(self) -> str:
         """What ``print`` shows."""
         heads, hidden = self.num_heads, self.num_heads * self.weight_out.shape[-1]

@@ -68,6 +68,11 @@ class MLPMixer(TokenMixer):
         mixed_bdt = hidden_bdk @ self.weight_out[:, :frames] + self.bias_out[:frames]
         return zero_padding(mixed_bdt.transpose(1, 2), padding)
 
+    @torch.no_grad()
+    def quieten(self, share: float) -> None:
+        """Scale the second layer's weights, in place."""
+        self.weight_out.mul_(share)
+
 
 class GatedMLP(TokenMixer):
     """gMLP's spatial gating: one half of the features, mixed along time by a learnt matrix, gates the other.
@@ -115,3 +120,8 @@ class GatedMLP(TokenMixer):
         gate_btd = zero_padding(self.norm(gate), padding)
         mixed_btd = self.weight[:frames, :frames] @ gate_btd + self.bias[:frames, None]
         return zero_padding(self.project(kept * mixed_btd), padding)
+
+    @torch.no_grad()
+    def quieten(self, share: float) -> None:
+        """Scale the last product's weights, in place."""
+        self.project.weight *= share

@@ -93,3 +93,8 @@ class RelativeAttention(TokenMixer):
         out_btd: Tensor = self.out(mixed_bhte.transpose(1, 2).flatten(2))
         # Filled, not multiplied: where all is padding, attention may give NaN.
         return out_btd if padding is None else out_btd.masked_fill(padding.unsqueeze(-1), 0.0)
+
+    @torch.no_grad()
+    def quieten(self, share: float) -> None:
+        """Scale the last product's weights, in place."""
+        self.out.weight *= share

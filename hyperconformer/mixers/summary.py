@@ -57,3 +57,8 @@ class SummaryMixing(TokenMixer):
         of_local, of_mean = self.combine.weight.chunk(2, dim=1)
         combined = F.linear(local.flatten(2), of_local) + F.linear(mean_b1d, of_mean, self.combine.bias)
         return zero_padding(F.gelu(combined), padding)
+
+    @torch.no_grad()
+    def quieten(self, share: float) -> None:
+        """Scale the combination's weights, in place."""
+        self.combine.weight *= share
