@@ -89,7 +89,7 @@ class ASR(nn.Module):
         )
         self.apply(initialise)
         self.front_end.centre_projection()
-        self.encoder.quieten()
+        self.encoder.quieten(config.branch_start)
 
     def features(self, samples_bs: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, S) and their number (B,) -> normalised features (B, F, M) and their frames (B,)."""

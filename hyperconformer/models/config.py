@@ -23,6 +23,7 @@ LIMITS = {
     "num_decoder_layers": (1, 2**8),
     "num_layers": (1, 2**8),
     "transformer_dropout": (0, MAX_DROPOUT),
+    "branch_start": (0, 1),
 }
 """Least and greatest value of each size: a stranger's file is held to them before anything is allocated."""
 MOST_CHANNELS = 2**12
@@ -108,6 +109,8 @@ class ModelConfig(Config):
         Channels of the two strided convolutions.
     transformer_dropout : float
         Dropout everywhere.
+    branch_start : float
+        What a residual branch of a new encoder adds, as a share of what Xavier's weights would.
     n_mels, n_fft : int
         Mel bands, and points of the Fourier transform.
 
@@ -134,6 +137,7 @@ class ModelConfig(Config):
     num_decoder_layers: int = 4
     frontend_channels: tuple[int, int] = (64, 32)
     transformer_dropout: float = 0.1
+    branch_start: float = 0.1
     n_mels: int = 80
     n_fft: int = 400
 

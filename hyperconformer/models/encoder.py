@@ -12,9 +12,6 @@ from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
 from hyperconformer.nn.masks import zero_padding
 
-BRANCH_START = 0.1
-"""What a residual branch adds at the start, as a share of what Xavier's weights would."""
-
 
 class EncoderLayer(nn.Module):
     """Half a feed-forward, token mixer, convolution, half a feed-forward, layer norm.
@@ -124,11 +121,17 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model, eps=1e-6)
 
-    def quieten(self) -> None:
-        """Let every residual branch start with a tenth of its voice.
+    def quieten(self, share: float) -> None:
+        """Let residual branches start with a share of their voice.
 
-        A new encoder then hands its front-end's frames on almost as they are, and CTC leaves the state where
-        it answers blank to everything much sooner, at learning rates that would hold it there otherwise.
+        With a tenth a new encoder hands its front-end's frames on almost as they are, and CTC leaves the
+        state where it answers blank to everything much sooner, at learning rates that would hold it there
+        otherwise.
+
+        Parameters
+        ----------
+        share : float
+            Of what they would add.
 
         References
         ----------
@@ -136,7 +139,7 @@ class Encoder(nn.Module):
         transformers, arXiv 2103.17239.
         """
         for layer in cast(Iterable[EncoderLayer], self.layers):
-            layer.quieten(BRANCH_START)
+            layer.quieten(share)
 
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D), zero at padded frames."""

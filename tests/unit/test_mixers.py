@@ -5,6 +5,7 @@ import torch
 
 from hyperconformer.mixers import MIXERS, HyperMixing, make_mixer
 from hyperconformer.mixers.reference import REFERENCES, reference
+from hyperconformer.nn.initialise import initialise
 from tests.helpers import assert_same_with_gradients, randomise
 
 HYPERMIXING_DIALS = [
@@ -52,6 +53,25 @@ def test_mixers_mix(name: str) -> None:
     other = x.clone()
     other[0, 4] += 1.0
     assert not torch.allclose(mixer(x)[0, 0], mixer(other)[0, 0])
+
+
+@pytest.mark.parametrize("name", [name for name in MIXERS if name not in ("identity", "fourier")])
+def test_a_quietened_mixer_says_less_until_it_learns(name: str) -> None:
+    mixer = make_mixer(name, 8, 2).apply(initialise)
+    x = torch.randn(1, 5, 8)
+    loud = mixer(x)
+    mixer.quieten(0.1)
+    quiet = mixer(x)
+    # Of a GELU's input a tenth is left, HyperMixing's norm had a gain of a half.
+    assert 0.05 < quiet.std() / loud.std() < 0.25
+    quiet.square().sum().backward()
+    assert all(weight.grad is not None for weight in mixer.parameters())
+
+
+def test_the_start_of_speechbrain_is_not_quietened() -> None:
+    mixer = HyperMixing(8, 2, init="speechbrain")
+    mixer.quieten(0.1)
+    assert torch.equal(mixer.norm.weight, torch.ones(8))
 
 
 @pytest.mark.parametrize("tied", [False, True])

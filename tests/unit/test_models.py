@@ -57,6 +57,15 @@ def test_encoder_equals_its_layers_in_loops(mixer: str) -> None:
     assert_same_with_gradients(encoder, lambda x: encoder(x, None), slow, x)
 
 
+@pytest.mark.parametrize("mixer", ["hypermixing", "attention", "summary"])
+def test_a_new_encoder_hands_its_input_on(mixer: str) -> None:
+    torch.manual_seed(1)
+    encoder = ASR(ModelConfig(output_neurons=9, mixer=mixer)).encoder
+    x = torch.randn(2, 50, 144)
+    same = torch.cosine_similarity(encoder(x, None), x, dim=2)
+    assert same.mean() > 0.9
+
+
 @pytest.mark.parametrize("taps", [(), (1,), (2, 1), (1, 2, 3)])
 def test_taps_are_the_layers_behind_the_final_norm(taps: tuple[int, ...]) -> None:
     encoder = randomise(Encoder(3, 8, 2, 16, 3).double())
