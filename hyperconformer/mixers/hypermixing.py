@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.mixers.base import TokenMixer
+from hyperconformer.nn.convolution import depthwise
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.initialise import centre
 from hyperconformer.nn.masks import valid_lengths, zero_padding
@@ -15,7 +16,9 @@ from hyperconformer.nn.positions import sinusoids
 
 Init = Literal["centred", "fan", "speechbrain"]
 LengthNorm = Literal["mean", "sqrt", "none"]
-Positions = Literal["sinusoid", "none"]
+Positions = Literal["sinusoid", "convolution", "none"]
+CONVOLUTION_WIDTH = 15
+"""Frames that a position by convolution sees."""
 
 
 class HyperMixing(TokenMixer):
@@ -51,8 +54,12 @@ class HyperMixing(TokenMixer):
         n(T) = T, sqrt(T) or 1, of the utterance's own length. Without it the GELU's input grows with the
         utterance, a model trained on short ones meets long ones with other statistics, and float16 overflows
         in very long ones.
-    positions : {"sinusoid", "none"}
-        What is added to the hypernetworks' input.
+    positions : {"sinusoid", "convolution", "none"}
+        What is added to the hypernetworks' input; a depthwise convolution of it tells places by what is near
+        them and by the ends of the utterance.
+    gate : bool
+        What the norm gives is multiplied with SiLU(W x), frame by frame, and projected, which joins the heads
+        once more: 2 D^2 further weights.
     dropout : float
         Probability on the token-mixing MLP's hidden units.
 
@@ -85,6 +92,7 @@ class HyperMixing(TokenMixer):
         init: Init = "centred",
         length_norm: LengthNorm = "mean",
         positions: Positions = "sinusoid",
+        gate: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -101,7 +109,7 @@ class HyperMixing(TokenMixer):
         ):
             if value not in legal:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(legal)}")
-        self.num_heads, self.tied = num_heads, tied
+        self.num_heads, self.tied, self.gated = num_heads, tied, gate
         self.init, self.length_norm, self.positions = init, length_norm, positions
         head, hidden, networks = d_model // num_heads, hypernet_size // num_heads, 1 if tied else 2
         self.weight_in = nn.Parameter(torch.empty(num_heads, head, networks * head))
@@ -110,12 +118,19 @@ class HyperMixing(TokenMixer):
         self.bias_out = nn.Parameter(torch.empty(networks, num_heads, 1, hidden))
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)
+        if positions == "convolution":
+            self.near = nn.Conv1d(d_model, d_model, CONVOLUTION_WIDTH, groups=d_model)
+        if gate:
+            self.gate, self.project = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights anew as ``init`` says."""
         self.norm.reset_parameters()
+        for child in self.children():
+            if isinstance(child, nn.Conv1d | nn.Linear):
+                child.reset_parameters()
         head, heads, hidden = self.weight_in.shape[1], self.num_heads, self.weight_out.shape[-1]
         if self.init == "speechbrain":
             # Xavier's formula, which takes the heads of these shapes for output channels.
@@ -141,8 +156,10 @@ class HyperMixing(TokenMixer):
 
     @torch.no_grad()
     def quieten(self, share: float) -> None:
-        """Set the norm's gain, unless the start is SpeechBrain's."""
-        if self.init != "speechbrain":
+        """Scale the projection's weights, or set the norm's gain, unless the start is SpeechBrain's."""
+        if self.gated:
+            self.project.weight *= share
+        elif self.init != "speechbrain":
             nn.init.constant_(self.norm.weight, share)
 
     def extra_repr(self) -> str:
@@ -150,7 +167,7 @@ class HyperMixing(TokenMixer):
         heads, hidden = self.num_heads, self.num_heads * self.weight_out.shape[-1]
         return (
             f"num_heads={heads}, hypernet_size={hidden}, tied={self.tied}, init={self.init}, "
-            f"length_norm={self.length_norm}, positions={self.positions}"
+            f"length_norm={self.length_norm}, positions={self.positions}, gate={self.gated}"
         )
 
     def forward(self, x_btd: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -161,7 +178,7 @@ class HyperMixing(TokenMixer):
         x_btd = zero_padding(x_btd, padding)
         hidden_hbte = self._hidden(x_btd, slice(None)).chunk(len(self.weight_out), dim=-1)
         mixed = self._mix(hidden_hbte[-1], hidden_hbte[0], x_btd, padding)
-        return zero_padding(mixed, padding)
+        return zero_padding(self._gate(mixed, x_btd), padding)
 
     def cross(
         self,
@@ -201,9 +218,16 @@ class HyperMixing(TokenMixer):
         assert queries_bld.shape[0] == keys_btd.shape[0], "queries and keys differ in their batch size"
         keys_btd = zero_padding(keys_btd, key_padding)
         head = self.weight_in.shape[1]
-        reading = self._hidden(zero_padding(queries_bld, query_padding), slice(-head, None))
+        queries_bld = zero_padding(queries_bld, query_padding)
+        reading = self._hidden(queries_bld, slice(-head, None))
         mixed = self._mix(reading, self._hidden(keys_btd, slice(head)), keys_btd, key_padding)
-        return zero_padding(mixed, query_padding)
+        return zero_padding(self._gate(mixed, queries_bld), query_padding)
+
+    def _gate(self, mixed_bld: Tensor, x_bld: Tensor) -> Tensor:
+        if not self.gated:
+            return mixed_bld
+        gated: Tensor = self.project(mixed_bld * F.silu(self.gate(x_bld)))
+        return gated
 
     def _heads(self, x_btd: Tensor) -> Tensor:
         """(B, T, D) -> (H, B, T, E), a view."""
@@ -215,6 +239,8 @@ class HyperMixing(TokenMixer):
         batch, frames, d_model = x_btd.shape
         if self.positions == "sinusoid":
             x_btd = x_btd + sinusoids(0, frames, d_model, x_btd)
+        elif self.positions == "convolution":
+            x_btd = x_btd + depthwise(x_btd, self.near.weight, self.near.bias)
         written_hne = torch.baddbmm(
             self.bias_in[:, :, units], self._heads(x_btd).flatten(1, 2), self.weight_in[:, :, units]
         )

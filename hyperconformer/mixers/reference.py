@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hyperconformer.mixers.attention import RotaryAttention
 from hyperconformer.mixers.base import TokenMixer
@@ -25,6 +25,8 @@ def _written(mixer: HyperMixing, x_td: Tensor, network: int, h: int) -> Tensor:
     columns, inner = slice(h * head, (h + 1) * head), slice(network * head, (network + 1) * head)
     if mixer.positions == "sinusoid":
         x_td = x_td + sinusoids(0, frames, d_model, x_td)
+    elif mixer.positions == "convolution":
+        x_td = x_td + _convolved(mixer.near, x_td)
     rows = []
     for t in range(frames):
         hidden = F.gelu(x_td[t, columns] @ mixer.weight_in[h][:, inner] + mixer.bias_in[h, 0, inner])
@@ -61,7 +63,23 @@ def cross_reference(mixer: HyperMixing, queries_ld: Tensor, keys_td: Tensor) -> 
         pooled = torch.stack([torch.outer(write1[t], own[t]) for t in range(frames)]).sum(0)
         heads.append(write2 @ F.gelu(pooled / norm))
     joined: Tensor = mixer.norm(torch.cat(heads, dim=-1))
+    if mixer.gated:
+        gates = torch.stack([F.silu(mixer.gate(query)) for query in queries_ld])
+        return torch.stack([mixer.project(row) for row in joined * gates])
     return joined
+
+
+def _convolved(near: nn.Conv1d, x_td: Tensor) -> Tensor:
+    """A depthwise convolution, frame by frame."""
+    width, bias, rows = near.weight.shape[2], near.bias, []
+    assert bias is not None
+    for t in range(len(x_td)):
+        row: Tensor = bias
+        for k in range(width):
+            if 0 <= t + k - width // 2 < len(x_td):
+                row = row + near.weight[:, 0, k] * x_td[t + k - width // 2]
+        rows.append(row)
+    return torch.stack(rows)
 
 
 def _hypermixing(mixer: HyperMixing, x_td: Tensor) -> Tensor:

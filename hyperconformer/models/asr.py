@@ -82,6 +82,7 @@ class ASR(nn.Module):
             mixer=config.mixer,
             mixer_options=config.mixer_options,
             dropout=dropout,
+            half_rate_layers=config.half_rate_layers,
         )
         self.ctc_head = nn.Linear(d_model, config.output_neurons)
         self.decoder = Decoder(

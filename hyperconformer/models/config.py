@@ -57,10 +57,11 @@ class Config:
 
         Examples
         --------
-        >>> LanguageModelConfig(output_neurons=30).to_dict()["num_layers"]
-        12
+        >>> ModelConfig(output_neurons=30).to_dict()["frontend_channels"]
+        [64, 32]
         """
-        return asdict(self)
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -105,6 +106,8 @@ class ModelConfig(Config):
         Feature size, heads, hidden size of the feed-forward networks, width of the depthwise convolution.
     num_encoder_layers, num_decoder_layers : int
         Depths.
+    half_rate_layers : (int, int) or None
+        First and last of the encoder layers that hear frames of 80 ms instead of 40, counted from 1.
     frontend_channels : tuple of int
         Channels of the two strided convolutions.
     transformer_dropout : float
@@ -135,6 +138,7 @@ class ModelConfig(Config):
     kernel_size: int = 31
     num_encoder_layers: int = 10
     num_decoder_layers: int = 4
+    half_rate_layers: tuple[int, int] | None = None
     frontend_channels: tuple[int, int] = (64, 32)
     transformer_dropout: float = 0.1
     branch_start: float = 0.1
@@ -146,21 +150,19 @@ class ModelConfig(Config):
 
         The mixer's options are completed, so that what is written down does not change with our defaults.
         """
-        object.__setattr__(self, "frontend_channels", tuple(self.frontend_channels))
+        for name in ("frontend_channels", "half_rate_layers"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "mixer_options", mixer_options(self.mixer, self.mixer_options))
         super().__post_init__()
         for channels in self.frontend_channels:
             check_range("frontend_channels", channels, 1, MOST_CHANNELS)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON.
-
-        Examples
-        --------
-        >>> ModelConfig(output_neurons=30).to_dict()["frontend_channels"]
-        [64, 32]
-        """
-        return {**super().to_dict(), "frontend_channels": list(self.frontend_channels)}
+        first, last = self.half_rate_layers or (1, 1)
+        if not 1 <= first <= last <= self.num_encoder_layers:
+            raise ValueError(
+                f"half_rate_layers must be a first and a last one of the {self.num_encoder_layers} encoder "
+                f"layers, counted from 1, got {first} and {last}"
+            )
 
 
 @dataclass(frozen=True)

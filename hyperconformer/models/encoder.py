@@ -10,6 +10,7 @@ from hyperconformer.mixers import make_mixer
 from hyperconformer.nn.convolution import ConvolutionModule
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.feedforward import FeedForward
+from hyperconformer.nn.halving import doubled, halved
 from hyperconformer.nn.masks import zero_padding
 
 
@@ -90,6 +91,13 @@ class Encoder(nn.Module):
         Its further keyword options.
     dropout : float
         Probability on every residual branch.
+    half_rate_layers : (int, int) or None
+        The first and the last, counted from 1, of layers that hear frames twice as long: the mean of two.
+        What they return is added, twice, to what came before them.
+
+    References
+    ----------
+    Kim et al., Squeezeformer, arXiv 2206.00888.
 
     Examples
     --------
@@ -110,8 +118,10 @@ class Encoder(nn.Module):
         mixer: str = "hypermixing",
         mixer_options: Mapping[str, Any] | None = None,
         dropout: float = 0.0,
+        half_rate_layers: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        self.half_rate_layers = half_rate_layers
         options = mixer_options or {}
         self.layers = nn.ModuleList(
             EncoderLayer(
@@ -148,10 +158,19 @@ class Encoder(nn.Module):
     def tapped(
         self, x_btd: Tensor, padding: Tensor | None, taps: Collection[int]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What ``forward`` returns, and behind the final norm what the layers of ``taps`` (from 1) return."""
-        seen = []
+        """What ``forward`` returns, and behind the final norm what the layers of ``taps`` (from 1) return.
+
+        Those at half the rate have no taps.
+        """
+        seen, own_padding, before_btd = [], padding, x_btd
+        first, last = self.half_rate_layers or (0, 0)
         for number, layer in enumerate(self.layers, start=1):
-            x_btd = layer(x_btd, padding)
+            if number == first:
+                before_btd = x_btd
+                x_btd, own_padding = halved(x_btd, padding)
+            x_btd = layer(x_btd, own_padding)
+            if number == last:
+                x_btd, own_padding = before_btd + doubled(x_btd, before_btd.shape[1]), padding
             if number in taps:
                 seen.append(zero_padding(self.norm(x_btd), padding))
         return zero_padding(self.norm(x_btd), padding), tuple(seen)

@@ -238,10 +238,14 @@ def _refuse(model: ASR) -> None:
     if config.mixer not in ATTENTION_TYPES:
         names = ", ".join(ATTENTION_TYPES)
         raise InputError(f"SpeechBrain has no mixer '{config.mixer}': train with --mixer one of {names}")
+    if config.half_rate_layers is not None:
+        raise InputError("SpeechBrain's layers all have one rate: train with --half_rate_layers=null")
     for mixer in (module for module in model.modules() if isinstance(module, HyperMixing)):
         size = mixer.num_heads * mixer.weight_out.shape[-1]
-        found = {"length_norm": mixer.length_norm, "positions": mixer.positions, "hypernet_size": size}
-        wanted = {"length_norm": "none", "positions": "sinusoid", "hypernet_size": config.d_ffn}
+        dials = {"length_norm": mixer.length_norm, "positions": mixer.positions, "gate": mixer.gated}
+        found = {**dials, "hypernet_size": size}
+        wanted = {"length_norm": "none", "positions": "sinusoid", "gate": False}
+        wanted |= {"hypernet_size": config.d_ffn}
         if wrong := [name for name in found if found[name] != wanted[name]]:
             has = " and no ".join(f"{name} '{found[name]}'" for name in wrong)
             options = ", ".join(f"{name}: {wanted[name]}" for name in wrong)

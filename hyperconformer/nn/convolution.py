@@ -52,7 +52,7 @@ class ConvolutionModule(nn.Module):
     def forward(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
         """(B, T, D), padding (B, T) or None -> (B, T, D)."""
         gated = zero_padding(by_rows(self._gated, x_btd, self.gate.out_features), padding)
-        mixed = _depthwise(gated, self.depthwise.weight, self.depthwise.bias)
+        mixed = depthwise(gated, self.depthwise.weight, self.depthwise.bias)
         return by_rows(self._projected, mixed, self.project.out_features)
 
     def _gated(self, x_btd: Tensor) -> Tensor:
@@ -62,9 +62,28 @@ class ConvolutionModule(nn.Module):
         return normed_linear(self.norm_after, self.project, x_btd, F.silu)
 
 
-def _depthwise(x_btd: Tensor, weight_d1k: Tensor, bias_d: Tensor | None) -> Tensor:
-    """Convolve each feature along time: (B, T, D) -> (B, T, D).
+def depthwise(x_btd: Tensor, weight_d1k: Tensor, bias_d: Tensor | None) -> Tensor:
+    """Convolve each feature along time, as if zeros stood before and after.
 
+    Parameters
+    ----------
+    x_btd : Tensor, shape (B, T, D)
+        Zero at padded frames.
+    weight_d1k : Tensor, shape (D, 1, K)
+        Of odd width K.
+    bias_d : Tensor, shape (D,), or None
+
+    Returns
+    -------
+    Tensor, shape (B, T, D)
+
+    Examples
+    --------
+    >>> depthwise(torch.tensor([[[1.0], [2.0]]]), torch.ones(1, 1, 3), None)[0, :, 0]
+    tensor([3., 3.])
+
+    Notes
+    -----
     On a CPU a two-dimensional convolution that keeps features innermost is about twenty times faster. It is
     computed in float32: in bfloat16, with several threads, PyTorch 2.11's never returns for some shapes.
     """

@@ -1,6 +1,6 @@
 """The optimizer of a run, and which weights decay."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,11 @@ EXEMPT = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNor
 
 
 def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optimizer:
-    """AdamW over a model's parameters, each read and written once a step.
+    """Make what moves a model's parameters.
+
+    AdamW reads and writes each once a step. With ``muon`` the matrices between the layers move by the
+    orthogonalised momentum of their gradients, by steps as large as AdamW's of the same learning rate; all
+    other weights, among them tables of tokens and output layers, stay with AdamW.
 
     Parameters
     ----------
@@ -27,7 +31,8 @@ def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optim
 
     References
     ----------
-    Loshchilov and Hutter, Decoupled weight decay regularization, arXiv 1711.05101.
+    Loshchilov and Hutter, Decoupled weight decay regularization, arXiv 1711.05101; Liu et al., Muon is
+    scalable for LLM training, arXiv 2502.16982.
 
     Examples
     --------
@@ -35,13 +40,98 @@ def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optim
     >>> type(make_optimizer(nn.Linear(1, 1), load_settings("hparams/mini.yaml", {}))).__name__
     'AdamW'
     """
-    return torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay),
-        lr=settings.lr,
-        betas=settings.adam_betas,
-        eps=settings.adam_eps,
-        fused=True,
-    )
+    groups = parameter_groups(model, settings.weight_decay)
+    hidden = hidden_matrices(model) if settings.optimizer == "muon" else []
+    chosen = set(map(id, hidden))
+    rest = [
+        {**group, "params": own}
+        for group in groups
+        if (own := [weight for weight in group["params"] if id(weight) not in chosen])
+    ]
+    optimizers: list[torch.optim.Optimizer] = []
+    if rest:
+        betas, eps = settings.adam_betas, settings.adam_eps
+        optimizers.append(torch.optim.AdamW(rest, lr=settings.lr, betas=betas, eps=eps, fused=True))
+    if hidden:
+        decay = settings.weight_decay
+        optimizers.append(
+            torch.optim.Muon(hidden, lr=settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimizers[0] if len(optimizers) == 1 else Together(optimizers)
+
+
+class Together(torch.optim.Optimizer):
+    """Several optimizers, each of its own weights, as one: a step is a step of each.
+
+    Parameters
+    ----------
+    parts : sequence of Optimizer
+        Their groups are this one's, so a learning rate is set in them.
+
+    Examples
+    --------
+    >>> weights = [torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)]
+    >>> both = Together([torch.optim.SGD([weights[0]], lr=1.0), torch.optim.SGD([weights[1]], lr=0.5)])
+    >>> sum(weight.sum() for weight in weights).backward()
+    >>> both.step()
+    >>> [weight.tolist() for weight in weights]
+    [[0.0, 0.0], [0.5, 0.5]]
+    """
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self.parts = tuple(parts)
+        super().__init__([{"params": group["params"]} for group in self._groups()], {})
+        self.param_groups = self._groups()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Let each move its weights."""
+        assert closure is None, "a step is taken once, by gradients that are there"
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What each must remember."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Give each what it remembered."""
+        for part, own in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(own)
+        self.param_groups = self._groups()
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """Find the matrices between a model's layers.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Where it has a ``config``, output layers are known by as many rows as there are tokens or classes.
+
+    Returns
+    -------
+    list of Parameter
+        Those of two axes that decay, without output layers, each once.
+
+    Examples
+    --------
+    >>> len(hidden_matrices(nn.Sequential(nn.Embedding(9, 3), nn.Linear(3, 3), nn.LayerNorm(3))))
+    1
+    """
+    config = getattr(model, "config", None)
+    outputs = {getattr(config, name, None) for name in ("output_neurons", "num_classes")}
+    exempt = {id(weight) for weight in _exempt(model)}
+    return [
+        weight
+        for weight in model.parameters()
+        if weight.requires_grad
+        and weight.dim() == 2
+        and id(weight) not in exempt
+        and weight.shape[0] not in outputs
+    ]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hyperconformer.errors import check_range
 
@@ -27,8 +27,10 @@ class RunSettings:
         which values dropout hits.
     lr, n_warmup_steps
         Peak learning rate and steps of the Noam schedule.
+    optimizer : {"adamw", "muon"}
+        What moves the matrices between layers; AdamW moves all others.
     adam_betas, adam_eps, weight_decay
-        Of AdamW.
+        Of AdamW; the last of both.
     max_grad_norm : float
         Gradients are scaled down to this norm.
     ema_decay : float
@@ -60,6 +62,7 @@ class RunSettings:
     grad_accumulation_factor: int
     lr: float
     n_warmup_steps: int
+    optimizer: Literal["adamw", "muon"]
     adam_betas: tuple[float, float]
     adam_eps: float
     weight_decay: float

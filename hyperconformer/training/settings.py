@@ -101,6 +101,9 @@ class Settings(RunSettings):
         layers, last = self.inter_ctc_layers, self.model.num_encoder_layers - 1
         if list(layers) != sorted({layer for layer in layers if 1 <= layer <= last}):
             raise ValueError(f"inter_ctc_layers must rise from 1 up to {last} at most, got {layers}")
+        first, last = self.model.half_rate_layers or (0, -1)
+        if inside := [layer for layer in layers if first <= layer <= last]:
+            raise ValueError(f"inter_ctc_layers {inside} are at half the rate: read others")
         if self.ctc_weight == 0 and (layers or self.cr_ctc_weight > 0):
             raise ValueError("inter_ctc_layers and cr_ctc_weight are shares of CTC: raise ctc_weight above 0")
 

@@ -148,3 +148,19 @@ def test_which_recipes_give_a_model_that_can_be_exported(name: str) -> None:
     assert advice is not None and f"`--mixer_options='{advice[1]}'` or `--mixer=attention`" in row
     for change in ({"mixer_options": yaml.safe_load(advice[1])}, {"mixer": "attention"}):
         assert "2.w.weight" in stored(load_settings(path, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"half_rate_layers": [2, 3]}, "one rate: train with --half_rate_layers=null"),
+        ({"mixer_options": {"length_norm": "none", "gate": True}}, "no gate 'True': train with"),
+        (
+            {"mixer_options": {"length_norm": "none", "positions": "convolution"}},
+            "no positions 'convolution'",
+        ),
+    ],
+)
+def test_dials_that_speechbrain_has_no_room_for_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        stored(load_settings(str(HPARAMS / "hyperconformer.yaml"), change))

@@ -1,6 +1,7 @@
 """One graph for every batch and length: the encoder with its front-end, compiled and exported."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,19 +13,24 @@ from hyperconformer.models.config import ModelConfig
 
 # FNet transforms every utterance at its own length, in a loop; MLPs over time cut their weights to it.
 ANY_LENGTH = [name for name in MIXERS if name not in ("fourier", "mlp", "gmlp")]
+DIALS = [
+    ("hypermixing", {"half_rate_layers": (2, 2)}),
+    ("hypermixing", {"mixer_options": {"positions": "convolution"}}),
+    ("hypermixing", {"mixer_options": {"gate": True}}),
+]
 SIZES = [(3, 40), (2, 57), (4, 31)]
 
 
 class Encode(nn.Module):
     """Features to encoder output."""
 
-    def __init__(self, mixer: str) -> None:
+    def __init__(self, mixer: str, **dials: Any) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.model = ASR(
             ModelConfig(
                 output_neurons=9, mixer=mixer, d_model=8, nhead=2, d_ffn=16, kernel_size=7, n_mels=16,
-                num_encoder_layers=2, num_decoder_layers=1, frontend_channels=(4, 4),
+                num_encoder_layers=2, num_decoder_layers=1, frontend_channels=(4, 4), **dials,
             )
         ).eval()  # fmt: skip
 
@@ -38,10 +44,10 @@ def batch(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return torch.randn(*size, 16), lengths
 
 
-@pytest.mark.parametrize("mixer", ANY_LENGTH)
-def test_one_exported_graph_takes_any_batch_and_length(mixer: str) -> None:
-    module = Encode(mixer)
-    count, frames = torch.export.Dim("count", min=2), torch.export.Dim("frames", min=8, max=1500)
+@pytest.mark.parametrize(("mixer", "dials"), [*((mixer, {}) for mixer in ANY_LENGTH), *DIALS])
+def test_one_exported_graph_takes_any_batch_and_length(mixer: str, dials: dict[str, Any]) -> None:
+    module = Encode(mixer, **dials)
+    count, frames = torch.export.Dim("count", min=2), torch.export.Dim("frames", min=9, max=1500)
     program = torch.export.export(module, batch(SIZES[0]), dynamic_shapes=({0: count, 1: frames}, {0: count}))
     for size in SIZES:
         inputs = batch(size)

@@ -17,6 +17,8 @@ HYPERMIXING_DIALS = [
     {"length_norm": "sqrt"},
     {"length_norm": "none"},
     {"positions": "none"},
+    {"positions": "convolution"},
+    {"gate": True},
 ]
 CASES = [(name, {}) for name in MIXERS if name != "hypermixing"] + [
     ("hypermixing", d) for d in HYPERMIXING_DIALS

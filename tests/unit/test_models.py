@@ -57,6 +57,37 @@ def test_encoder_equals_its_layers_in_loops(mixer: str) -> None:
     assert_same_with_gradients(encoder, lambda x: encoder(x, None), slow, x)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 5, 6])
+def test_layers_at_half_the_rate_equal_loops(frames: int) -> None:
+    encoder = randomise(Encoder(4, 8, 2, 16, 3, mixer="hypermixing", half_rate_layers=(2, 3)).double())
+    first, *inner, last = encoder.layers
+
+    def slow(x_btd: Tensor) -> Tensor:
+        before = first(x_btd, None)
+        x = torch.stack([before[:, t : t + 2].mean(dim=1) for t in range(0, frames, 2)], dim=1)
+        for layer in inner:
+            x = layer(x, None)
+        x = torch.stack([before[:, t] + x[:, t // 2] for t in range(frames)], dim=1)
+        return encoder.norm(last(x, None))
+
+    x = torch.randn(2, frames, 8, dtype=torch.float64)
+    assert_same_with_gradients(encoder, lambda x: encoder(x, None), slow, x)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 6, 7])
+def test_layers_at_half_the_rate_are_blind_to_padding(frames: int) -> None:
+    encoder = randomise(Encoder(2, 8, 2, 16, 3, mixer="hypermixing", half_rate_layers=(1, 2)).double())
+    x = torch.randn(2, 8, 8, dtype=torch.float64)
+    padding = torch.arange(8).expand(2, 8) >= torch.tensor([[8], [frames]])
+    torch.testing.assert_close(encoder(x, padding)[1, :frames], encoder(x[1:, :frames], None)[0])
+
+
+@pytest.mark.parametrize("layers", [(0, 1), (2, 1), (1, 11)])
+def test_layers_at_half_the_rate_must_be_there(layers: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="half_rate_layers must be a first and a last one of the 10"):
+        ModelConfig(output_neurons=9, half_rate_layers=layers)
+
+
 @pytest.mark.parametrize("mixer", ["hypermixing", "attention", "summary"])
 def test_a_new_encoder_hands_its_input_on(mixer: str) -> None:
     torch.manual_seed(1)

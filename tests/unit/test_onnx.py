@@ -34,6 +34,7 @@ from hyperconformer.inference.transcriber import Transcriber
 from hyperconformer.mixers import MIXERS, make_mixer
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
+from hyperconformer.models.encoder import Encoder
 from hyperconformer.nn.masks import padding_mask
 from hyperconformer.text import train_tokenizer
 from tests.helpers import randomise
@@ -45,6 +46,8 @@ DIALS = [
     {"length_norm": "sqrt"},
     {"length_norm": "none"},
     {"positions": "none"},
+    {"positions": "convolution"},
+    {"gate": True},
 ]
 
 
@@ -204,12 +207,14 @@ def test_eight_bits_choose_the_same_labels(tiny_bundle: Path, exported: Path, tm
 
 
 class All(nn.Module):
-    """Every mixer that can be exported, side by side."""
+    """Every mixer that can be exported, and layers at half the rate, side by side."""
 
     def __init__(self) -> None:
         super().__init__()
         every = [(name, {}) for name in MIXERS if name != "fourier"] + [("hypermixing", d) for d in DIALS]
-        self.mixers = nn.ModuleList(randomise(make_mixer(name, 8, 2, options)) for name, options in every)
+        mixers = [make_mixer(name, 8, 2, options) for name, options in every]
+        halving = Encoder(1, 8, 2, 16, 3, half_rate_layers=(1, 1))
+        self.mixers = nn.ModuleList(map(randomise, [*mixers, halving]))
 
     def forward(self, x_btd: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
         return tuple(mixer(x_btd, padding) for mixer in self.mixers)

@@ -1,5 +1,8 @@
 """Which weights decay: matrices alone, in every model, each weight once."""
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +10,10 @@ from torch import nn
 from hyperconformer.mixers import MIXERS
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
-from hyperconformer.training.optimizer import parameter_groups
+from hyperconformer.training.optimizer import hidden_matrices, make_optimizer, parameter_groups
+from hyperconformer.training.settings import load_settings
+
+MUON = load_settings(str(Path(__file__).parents[2] / "hparams" / "digits.yaml"), {"optimizer": "muon"})
 
 
 def tiny(mixer: str) -> ASR:
@@ -67,3 +73,56 @@ def test_adamw_draws_only_matrices_to_zero() -> None:
     optimizer.step()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight.detach(), before[name] * (0.95 if name == "0.weight" else 1.0))
+
+
+def taught(model: ASR, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        for weight in model.parameters():
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_every_weight_is_moved_by_one_optimizer(mixer: str) -> None:
+    model = tiny(mixer)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer = make_optimizer(model, MUON)
+    own = [id(weight) for group in optimizer.param_groups for weight in group["params"]]
+    assert sorted(own) == sorted(id(weight) for weight in model.parameters())
+    taught(model, optimizer, 1)
+    assert not any(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+def test_output_layers_and_tables_are_no_hidden_matrices() -> None:
+    model = tiny("attention")
+    hidden = {id(weight) for weight in hidden_matrices(model)}
+    for layer in (model.ctc_head, model.decoder.out, model.decoder.embedding):
+        assert id(layer.weight) not in hidden
+    assert id(model.encoder.layers[0].mixer.out.weight) in hidden
+
+
+def test_a_matrix_moves_along_all_its_directions_alike() -> None:
+    model = tiny("attention")
+    matrix = model.encoder.layers[0].feedforward1.expand.weight
+    before = matrix.detach().clone()
+    taught(model, make_optimizer(model, MUON), 1)
+    stretched = torch.linalg.svdvals(matrix.detach() - before)
+    assert stretched.max() / stretched.min() < 3
+
+
+def test_optimizers_together_go_on_as_if_never_stopped() -> None:
+    torch.manual_seed(1)
+    model = tiny("hypermixing")
+    optimizer = make_optimizer(model, MUON)
+    taught(model, optimizer, 3)
+    other = tiny("hypermixing")
+    other.load_state_dict(model.state_dict())
+    resumed = make_optimizer(other, MUON)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for going_on in (optimizer, resumed):
+        for group in going_on.param_groups:
+            group["lr"] = 0.3
+    taught(model, optimizer, 2)
+    taught(other, resumed, 2)
+    assert all(map(torch.equal, model.parameters(), other.parameters()))

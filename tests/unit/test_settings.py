@@ -67,6 +67,12 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"ctc_weight": 3.0}, "ctc_weight must lie between 0 and 1, got 3"),
         ({"speeds": []}, "speeds, in percent, must be at least 1"),
         ({"decode": []}, "decode must name a search"),
+        (
+            {"inter_ctc_layers": [2], "half_rate_layers": [2, 3]},
+            "\\[2\\] are at half the rate",
+        ),
+        ({"half_rate_layers": [2]}, "--half_rate_layers must be "),
+        ({"optimizer": "sgd"}, "--optimizer must be "),
         ({"adam_betas": [0.9]}, "--adam_betas must be a list of 2"),
         ({"frontend_channels": [64]}, "--frontend_channels must be a list of 2"),
         ({"num_decoder_layers": 0}, "num_decoder_layers must lie between 1"),
