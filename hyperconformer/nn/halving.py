@@ -1,7 +1,6 @@
 """Half as many frames for some layers of an encoder, and back."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hyperconformer.nn.masks import zero_padding
@@ -30,10 +29,13 @@ def halved(x_btd: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor | None
     """
     x_btd = zero_padding(x_btd, padding)
     heard_bt = x_btd.new_ones(x_btd.shape[:2]) if padding is None else (~padding).to(x_btd.dtype)
-    # One more frame of zeros, so that the last one has a neighbour where their number is odd.
-    sums_bhd = x_btd[:, ::2] + F.pad(x_btd, (0, 0, 0, 1))[:, 1::2]
-    heard_bh = heard_bt[:, ::2] + F.pad(heard_bt, (0, 1))[:, 1::2]
-    return sums_bhd / heard_bh.clamp(min=1).unsqueeze(2), None if padding is None else padding[:, ::2]
+    frames = x_btd.shape[1]
+    first_h = 2 * torch.arange((frames + 1) // 2, device=x_btd.device)
+    # Where their number is odd the last one is its own neighbour.
+    second_h = (first_h + 1).clamp(max=frames - 1)
+    sums_bhd = x_btd[:, first_h] + x_btd[:, second_h]
+    heard_bh = heard_bt[:, first_h] + heard_bt[:, second_h]
+    return sums_bhd / heard_bh.clamp(min=1).unsqueeze(2), None if padding is None else padding[:, first_h]
 
 
 def doubled(x_btd: Tensor, frames: int) -> Tensor:
