@@ -1,9 +1,13 @@
 """Positions computed on the fly: no table, so no longest utterance and nothing in a checkpoint."""
 
 import math
+from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+LARGEST_KEPT = 2**20
+"""Values of a table of positions that is kept: 4 MiB of float32."""
 
 
 def _angles(positions: Tensor, dim: int) -> Tensor:
@@ -18,7 +22,9 @@ def _position_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
-    """Sinusoidal position encodings of frames ``start`` to ``start + frames``.
+    """Sinusoidal position encodings of frames ``start`` to ``start + frames``; not to be written to.
+
+    The last table is kept, as all layers ask for the same one; a large one is not.
 
     Parameters
     ----------
@@ -53,7 +59,18 @@ def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f"sinusoidal positions need an even size, got {dim}")
+    # What traces or pretends must see the arithmetic, and leave nothing behind.
+    plain = type(like) in (Tensor, nn.Parameter) and not torch.compiler.is_compiling()
+    if plain and frames * dim <= LARGEST_KEPT:
+        return _kept(start, frames, dim, like.dtype, like.device)
     return sinusoids_at(torch.arange(start, start + frames, device=like.device), dim, like)
+
+
+@lru_cache(maxsize=2)
+def _kept(start: int, frames: int, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        like = torch.empty(0, dtype=dtype, device=device)
+        return sinusoids_at(torch.arange(start, start + frames, device=device), dim, like)
 
 
 def sinusoids_at(positions: Tensor, dim: int, like: Tensor) -> Tensor:

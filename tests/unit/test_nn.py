@@ -6,12 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hyperconformer.nn.attention import Attention
 from hyperconformer.nn.convolution import ConvolutionModule
 from hyperconformer.nn.feedforward import FeedForward
 from hyperconformer.nn.masks import padding_mask, valid_lengths, zero_padding
-from hyperconformer.nn.positions import rotate, sinusoids
+from hyperconformer.nn.positions import rotate, sinusoids, sinusoids_at
 from hyperconformer.nn.subsampling import Subsampling, subsampled
 from tests.helpers import assert_same_with_gradients
 
@@ -43,6 +44,21 @@ def test_half_precision_positions_are_counted_in_float32() -> None:
     far = sinusoids(1000, 1, 4, torch.zeros(1, dtype=torch.bfloat16)).float()
     near = sinusoids(1000, 1, 4, torch.zeros(1))
     assert torch.allclose(far, near, atol=0.01)
+
+
+def test_a_table_that_is_kept_serves_every_mode_type_and_length() -> None:
+    with torch.inference_mode():
+        kept = sinusoids(0, 9, 6, torch.zeros(1))
+    assert sinusoids(0, 9, 6, torch.zeros(1)) is kept and not kept.is_inference()
+    weight = torch.ones(9, 6, requires_grad=True)
+    (weight * kept).sum().backward()
+    assert torch.equal(weight.grad, kept)
+    for frames, dtype in ((9, torch.float64), (4, torch.float32), (9, torch.bfloat16)):
+        like = torch.zeros(1, dtype=dtype)
+        assert torch.equal(sinusoids(0, frames, 6, like), sinusoids_at(torch.arange(frames), 6, like))
+    with FakeTensorMode() as pretending:
+        assert sinusoids(0, 9, 6, pretending.from_tensor(torch.zeros(1))).shape == (9, 6)
+    assert type(sinusoids(0, 9, 6, torch.zeros(1))) is torch.Tensor
 
 
 @pytest.mark.parametrize(
