@@ -244,56 +244,59 @@ class HyperMixing(TokenMixer):
         written_hne = torch.baddbmm(
             self.bias_in[:, :, units], self._heads(x_btd).flatten(1, 2), self.weight_in[:, :, units]
         )
-        hidden_hbtn: Tensor = F.gelu(written_hne).unflatten(1, (batch, frames))
-        return hidden_hbtn
+        return F.gelu(written_hne).view(self.num_heads, batch, frames, -1)
 
     def _mix(
         self, reading_hble: Tensor, writing_hbte: Tensor, x_btd: Tensor, padding: Tensor | None
     ) -> Tensor:
         """The token-mixing MLP and the norm: (H, B, L, E), (H, B, T, E), masked (B, T, D) -> (B, L, D)."""
-        heads, batch = reading_hble.shape[:2]
-        scale_b = self._length_scale(x_btd, padding)
+        heads, batch, queries, head = reading_hble.shape
+        scale = self._length_scale(x_btd, padding)
         if _in_float16(x_btd):
             # In two halves, before and after the sum over frames: it neither overflows nor fades.
-            scale_b = scale_b.sqrt()
-            x_btd = x_btd * scale_b[:, None, None]
+            scale = scale**0.5
+            x_btd = x_btd * scale
         writing_nte, x_nte = writing_hbte.flatten(0, 1), self._heads(x_btd).flatten(0, 1)
-        pooled_hbee = torch.bmm(writing_nte.transpose(1, 2), x_nte).unflatten(0, (heads, batch))
+        pooled_hbee = torch.bmm(writing_nte.transpose(1, 2), x_nte).view(heads, batch, head, head)
         total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
-        scale_b11 = scale_b[:, None, None]
-        told_hbee, offset_hb1e = self._token_mlp(pooled_hbee * scale_b11, total_hb1e * scale_b11)
-        offset_n1e, told_nee = offset_hb1e.flatten(0, 1), told_hbee.flatten(0, 1)
+        told_nee, offset_n1e = self._token_mlp(pooled_hbee, total_hb1e, scale)
         mixed_nle = torch.baddbmm(offset_n1e, reading_hble.flatten(0, 1), told_nee)
-        mixed_hble = mixed_nle.unflatten(0, (heads, batch))
-        joined: Tensor = self.norm(mixed_hble.permute(1, 2, 0, 3).flatten(2))
+        mixed_blhe = mixed_nle.view(heads, batch, queries, head).permute(1, 2, 0, 3)
+        joined: Tensor = self.norm(mixed_blhe.flatten(2))
         return joined
 
-    def _token_mlp(self, pooled_hbee: Tensor, total_hb1e: Tensor) -> tuple[Tensor, Tensor]:
-        """Y1' X / n and 1' X / n -> V2 G and b2' G, of the same shapes, where G = GELU(W1' X / n).
+    def _token_mlp(
+        self, pooled_hbee: Tensor, total_hb1e: Tensor, scale: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Y1' X, 1' X and 1 / n -> V2 G and b2' G, (H B, E, E) and (H B, 1, E), where G = GELU(W1' X / n).
 
         All utterances stand side by side as columns, one product a head.
         """
-        _, batch, _, head = pooled_hbee.shape
+        heads, batch, _, head = pooled_hbee.shape
+        if isinstance(scale, Tensor):
+            pooled_hbee, total_hb1e, scale = pooled_hbee * scale, total_hb1e * scale, 1.0
 
         def columns(x_hbie: Tensor) -> Tensor:
             return x_hbie.transpose(1, 2).flatten(2)
 
         def utterances(x_hin: Tensor) -> Tensor:
-            x_hibe: Tensor = x_hin.unflatten(2, (batch, head))
-            return x_hibe.transpose(1, 2)
+            return x_hin.view(heads, -1, batch, head).transpose(1, 2).flatten(0, 1)
 
         bias_hkn = self.bias_out[0].mT * columns(total_hb1e)
-        heard_hkn = torch.baddbmm(bias_hkn, self.weight_out[0].mT, columns(pooled_hbee))
+        weight_hke, pooled_hen = self.weight_out[0].mT, columns(pooled_hbee)
+        heard_hkn = torch.baddbmm(bias_hkn, weight_hke, pooled_hen, beta=scale, alpha=scale)
         active_hkn = self.dropout(F.gelu(heard_hkn))
         told_hen = torch.bmm(self.weight_out[-1], active_hkn)
         return utterances(told_hen), utterances(torch.bmm(self.bias_out[-1], active_hkn))
 
-    def _length_scale(self, x_btd: Tensor, padding: Tensor | None) -> Tensor:
-        """1 / n(T) of each utterance, shape (B,), in the type of x."""
-        wide = torch.promote_types(x_btd.dtype, torch.float32)
-        lengths_b = valid_lengths(x_btd, padding).clamp(min=1).to(wide)
+    def _length_scale(self, x_btd: Tensor, padding: Tensor | None) -> float | Tensor:
+        """1 / n(T) of all utterances, or of each, shape (B, 1, 1), in the type of x."""
         power = {"mean": -1.0, "sqrt": -0.5, "none": 0.0}[self.length_norm]
-        return lengths_b.pow(power).to(x_btd.dtype)
+        if padding is None and not torch.compiler.is_compiling():
+            return float(max(1, x_btd.shape[1]) ** power)
+        wide = torch.promote_types(x_btd.dtype, torch.float32)
+        lengths_b11 = valid_lengths(x_btd, padding).clamp(min=1).to(wide)[:, None, None]
+        return lengths_b11.pow(power).to(x_btd.dtype)
 
 
 def _in_float16(x: Tensor) -> bool:
