@@ -86,7 +86,7 @@ class Together(torch.optim.Optimizer):
     def _groups(self) -> list[dict[str, Any]]:
         return [group for part in self.parts for group in part.param_groups]
 
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no closure
         """Let each move its weights."""
         assert closure is None, "a step is taken once, by gradients that are there"
         for part in self.parts:
