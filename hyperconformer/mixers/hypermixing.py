@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconformer.mixers.base import TokenMixer
-from hyperconformer.nn.convolution import depthwise
+from hyperconformer.nn.depthwise import depthwise
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.initialise import centre
 from hyperconformer.nn.masks import valid_lengths, zero_padding
 from hyperconformer.nn.positions import sinusoids
+from hyperconformer.nn.precision import in_float16
 
 Init = Literal["centred", "fan", "speechbrain"]
 LengthNorm = Literal["mean", "sqrt", "none"]
@@ -252,7 +253,7 @@ class HyperMixing(TokenMixer):
         """The token-mixing MLP and the norm: (H, B, L, E), (H, B, T, E), masked (B, T, D) -> (B, L, D)."""
         heads, batch, queries, head = reading_hble.shape
         scale = self._length_scale(x_btd, padding)
-        if _in_float16(x_btd):
+        if in_float16(x_btd):
             # In two halves, before and after the sum over frames: it neither overflows nor fades.
             scale = scale**0.5
             x_btd = x_btd * scale
@@ -297,11 +298,3 @@ class HyperMixing(TokenMixer):
         wide = torch.promote_types(x_btd.dtype, torch.float32)
         lengths_b11 = valid_lengths(x_btd, padding).clamp(min=1).to(wide)[:, None, None]
         return lengths_b11.pow(power).to(x_btd.dtype)
-
-
-def _in_float16(x: Tensor) -> bool:
-    """Whether products of x give float16, by its own type or under autocast."""
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device) == torch.float16
-    return x.dtype == torch.float16

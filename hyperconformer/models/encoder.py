@@ -132,21 +132,10 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(d_model, eps=1e-6)
 
     def quieten(self, share: float) -> None:
-        """Let residual branches start with a share of their voice.
+        """Let residual branches start with a share of their voice (Fixup's idea, arXiv 1901.09321).
 
         With a tenth a new encoder hands its front-end's frames on almost as they are, and CTC leaves the
-        state where it answers blank to everything much sooner, at learning rates that would hold it there
-        otherwise.
-
-        Parameters
-        ----------
-        share : float
-            Of what they would add.
-
-        References
-        ----------
-        Zhang et al., Fixup initialization, arXiv 1901.09321; Touvron et al., Going deeper with image
-        transformers, arXiv 2103.17239.
+        state where it answers blank to everything much sooner, at learning rates that would hold it there.
         """
         for layer in cast(Iterable[EncoderLayer], self.layers):
             layer.quieten(share)

@@ -58,7 +58,7 @@ def talkative(mixer: str, words: Tokenizer) -> ASR:
     """A recogniser that was never trained, but whose CTC hears a sentence in one sound, others in others."""
     config = ModelConfig(
         output_neurons=words.size, mixer=mixer, mixer_options=MIXERS[mixer], d_model=32, nhead=2, d_ffn=D_FFN,
-        num_encoder_layers=2, num_decoder_layers=1, frontend_channels=(8, 4),
+        num_encoder_layers=2, num_decoder_layers=1, frontend_channels=(8, 4), branch_start=1.0,
     )  # fmt: skip
     torch.manual_seed(SEED)
     model = randomise(ASR(config), seed=SEED).eval()
@@ -168,7 +168,8 @@ def test_without_training_only_the_begin_symbol_makes_a_difference(
     """SpeechBrain's search takes it for a token like any other; a trained model never says it."""
     torch.manual_seed(SEED)
     sizes = {"d_model": 32, "nhead": 2, "d_ffn": D_FFN, "num_encoder_layers": 2, "num_decoder_layers": 1}
-    model = ASR(ModelConfig(output_neurons=words.size, mixer="attention", frontend_channels=(8, 4), **sizes))
+    sizes |= {"frontend_channels": (8, 4), "branch_start": 1.0}
+    model = ASR(ModelConfig(output_neurons=words.size, mixer="attention", **sizes))
     model.normalizer.set_statistics(torch.full((80,), -40.0), torch.full((80,), 20.0))
     with torch.no_grad():
         for head in (model.decoder.out, model.ctc_head):

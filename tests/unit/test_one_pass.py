@@ -99,7 +99,13 @@ def test_a_real_encoder_hears_all_at_once() -> None:
     """Greedy decoding of slices gives the tokens of the whole, up to what is cut without a blank."""
     torch.manual_seed(0)
     config = ModelConfig(
-        output_neurons=VOCABULARY, d_model=16, nhead=2, d_ffn=32, num_encoder_layers=1, num_decoder_layers=1
+        output_neurons=VOCABULARY,
+        d_model=16,
+        nhead=2,
+        d_ffn=32,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        branch_start=1.0,
     )
     model = ASR(config).eval()
     model.ctc_head.bias.data[0] += 0.5
