@@ -101,4 +101,6 @@ def test_a_contest_is_stopped_goes_on_and_is_told(tiny_librispeech, tmp_path: Pa
     assert results.read_text().startswith("# Results\n\n## Contest\n")
     assert (output / "tones_length.svg").is_file() and (output / "tones_epochs.svg").is_file()
     again, progress = whole(arguments)
-    assert progress.count("done before") == 2 and again == said
+    # Encoders are timed anew, when nothing else runs.
+    speed = "### tones, tiny, speed"
+    assert progress.count("done before") == 2 and again.split(speed)[0] == said.split(speed)[0] != said

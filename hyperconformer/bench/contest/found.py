@@ -78,7 +78,8 @@ class ContestFound(Found):
     joined : mapping of str to Judged
         The test's utterances joined, by their greatest length in seconds.
     encoder_rates : mapping of str to float
-        Seconds of audio that the encoder goes through in a second, by the recording's length in seconds.
+        Seconds of audio that the encoder goes through in a second, by the recording's length in seconds;
+        known when all trainings of a part are over.
 
     Examples
     --------

@@ -12,6 +12,7 @@ from hyperconformer.bench.contest.entries import Budget, Entry, contest_folder, 
 from hyperconformer.bench.contest.figures import draw_epochs, draw_lengths
 from hyperconformer.bench.contest.found import ContestFound
 from hyperconformer.bench.contest.plan import Ground, Planner, look_at
+from hyperconformer.bench.contest.speed import with_rates
 from hyperconformer.bench.contest.tables import SECTION, Found, joined_table, main_table, speed_table
 from hyperconformer.bench.contest.verdicts import verdict_table
 from hyperconformer.bench.options import items
@@ -201,5 +202,7 @@ def run_contest(
         for part, planned in plans.items():
             found, wrong = train_part(part, planned, store, arguments.jobs, say, launch)
             failed |= wrong
+            say(f"{part}: measuring the encoders, nothing beside")
+            found = with_rates(planned, found, machine["device"], machine["threads"])
             _tell(contest, part, planned, found, report)
     return int(failed)

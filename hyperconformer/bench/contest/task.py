@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hyperconformer.bench.contest.found import GREEDY, VALID, Judged
-from hyperconformer.bench.contest.testing import count_errors, encoder_rate, hear_joined
+from hyperconformer.bench.contest.testing import count_errors, hear_joined
 from hyperconformer.bench.gauges import process_peak
 from hyperconformer.bench.upstream_asr import UpstreamASR
 from hyperconformer.data.pipeline import Batch
@@ -37,8 +37,6 @@ MODULES: Mapping[str, Callable[[ModelConfig], ASR]] = {
 """What a recogniser may be made of."""
 LENGTHS = (15, 30, 60, 120)
 """Greatest seconds of the recordings that a test's utterances are joined to."""
-SHORT = 5
-"""Seconds of a short recording, for the encoder's speed."""
 
 
 class ContestBrain(ASRBrain):
@@ -153,7 +151,6 @@ class ContestTask(ASRTask):
         model = brain.model.eval()
         every = [one for spoken in tests.values() for one in spoken]
         joined = {f"{long:g}": hear_joined(model, data.tokenizer, every, long) for long in self.lengths}
-        rates = {f"{long:g}": encoder_rate(model, long) for long in (SHORT, *self.lengths)}
         return {
             **environment(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -165,7 +162,6 @@ class ContestTask(ASRTask):
             "peak_mib": peak,
             "splits": splits,
             "joined": joined,
-            "encoder_rates": {length: rate for length, rate in rates.items() if rate is not None},
         }
 
     def _searches(self, brain: ASRBrain) -> None:

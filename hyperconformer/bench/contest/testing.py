@@ -1,7 +1,6 @@
-"""What trained weights are asked: errors of every recording, long recordings, the encoder's speed."""
+"""What trained weights are asked: errors of every recording, and of long ones."""
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 
 import jiwer
@@ -11,7 +10,6 @@ from hyperconformer.bench.contest.found import GREEDY, Judged
 from hyperconformer.bench.contest.joined import as_one, join, read_joined
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.decoding.greedy_logits import greedy_search
-from hyperconformer.features import frames_of
 from hyperconformer.models.asr import ASR
 from hyperconformer.scoring import UtteranceScore, score
 from hyperconformer.text import Tokenizer
@@ -19,7 +17,6 @@ from hyperconformer.types import Utterance
 
 Pairs = Sequence[tuple[Utterance, str]]
 DIGEST_DIGITS = 16
-REPEATS = 5
 
 
 def count_errors(
@@ -114,44 +111,3 @@ def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance
     if not pairs:
         return Judged(note="nothing to hear")
     return count_errors({GREEDY: pairs}, f"joined to {seconds:g} s")
-
-
-def encoder_rate(model: ASR, seconds: float) -> float | None:
-    """Measure how many seconds of audio the encoder, with its front-end, goes through in a second.
-
-    Parameters
-    ----------
-    model : ASR
-        In evaluation mode; or what has its interface.
-    seconds : float
-        Of one recording, which is noise.
-
-    Returns
-    -------
-    float or None
-        By the fastest of some runs, as neighbours can only slow one down; None where it fails.
-
-    Examples
-    --------
-    >>> from hyperconformer.models.config import ModelConfig
-    >>> model = ASR(ModelConfig(output_neurons=12, d_model=16, nhead=2, num_encoder_layers=1)).eval()
-    >>> encoder_rate(model, 1.0) > 1
-    True
-    """
-    device = next(model.ctc_head.parameters()).device
-    # Without the last frame, which a centred window adds: lengths are then whole encoder frames.
-    frames = frames_of(round(seconds * SAMPLE_RATE)) - 1
-    features_bfm = torch.randn(1, frames, model.config.n_mels, device=device)
-    frames_b = torch.tensor([frames], device=device)
-    fastest = float("inf")
-    for _ in range(1 + REPEATS):
-        begun = time.perf_counter()
-        try:
-            with torch.inference_mode():
-                model.encode_features(features_bfm, frames_b)
-        except (RuntimeError, AssertionError):
-            return None
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        fastest = min(fastest, time.perf_counter() - begun)
-    return seconds / fastest
