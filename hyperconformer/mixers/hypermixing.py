@@ -58,6 +58,9 @@ class HyperMixing(TokenMixer):
     positions : {"sinusoid", "convolution", "none"}
         What is added to the hypernetworks' input; a depthwise convolution of it tells places by what is near
         them and by the ends of the utterance.
+    out_bias : bool
+        The hypernetworks' second layers have a bias (b above). Without one the mixer is
+        Y2 V2 GELU(V1' Y1' X / n), in fewer operations.
     gate : bool
         What the norm gives is multiplied with SiLU(W x), frame by frame, and projected, which joins the heads
         once more: 2 D^2 further weights.
@@ -93,6 +96,7 @@ class HyperMixing(TokenMixer):
         init: Init = "centred",
         length_norm: LengthNorm = "mean",
         positions: Positions = "sinusoid",
+        out_bias: bool = True,
         gate: bool = False,
         dropout: float = 0.0,
     ) -> None:
@@ -116,7 +120,9 @@ class HyperMixing(TokenMixer):
         self.weight_in = nn.Parameter(torch.empty(num_heads, head, networks * head))
         self.bias_in = nn.Parameter(torch.empty(num_heads, 1, networks * head))
         self.weight_out = nn.Parameter(torch.empty(networks, num_heads, head, hidden))
-        self.bias_out = nn.Parameter(torch.empty(networks, num_heads, 1, hidden))
+        self.bias_out: nn.Parameter | None = None
+        if out_bias:
+            self.bias_out = nn.Parameter(torch.empty(networks, num_heads, 1, hidden))
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)
         if positions == "convolution":
@@ -141,7 +147,8 @@ class HyperMixing(TokenMixer):
                 (self.bias_in, head + heads),
                 (self.bias_out, hidden + heads),
             ):
-                nn.init.normal_(parameter, std=math.sqrt(2 / fans))
+                if parameter is not None:
+                    nn.init.normal_(parameter, std=math.sqrt(2 / fans))
             return
         # He before the GELU, LeCun after it; a centred column has one degree of freedom less.
         centred = self.init == "centred" and head > 1
@@ -153,7 +160,8 @@ class HyperMixing(TokenMixer):
         if self.init == "centred":
             nn.init.constant_(self.norm.weight, 0.5)
         nn.init.zeros_(self.bias_in)
-        nn.init.zeros_(self.bias_out)
+        if self.bias_out is not None:
+            nn.init.zeros_(self.bias_out)
 
     @torch.no_grad()
     def quieten(self, share: float) -> None:
@@ -168,7 +176,8 @@ class HyperMixing(TokenMixer):
         heads, hidden = self.num_heads, self.num_heads * self.weight_out.shape[-1]
         return (
             f"num_heads={heads}, hypernet_size={hidden}, tied={self.tied}, init={self.init}, "
-            f"length_norm={self.length_norm}, positions={self.positions}, gate={self.gated}"
+            f"length_norm={self.length_norm}, positions={self.positions}, "
+            f"out_bias={self.bias_out is not None}, gate={self.gated}"
         )
 
     def forward(self, x_btd: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -259,23 +268,26 @@ class HyperMixing(TokenMixer):
             x_btd = x_btd * scale
         writing_nte, x_nte = writing_hbte.flatten(0, 1), self._heads(x_btd).flatten(0, 1)
         pooled_hbee = torch.bmm(writing_nte.transpose(1, 2), x_nte).view(heads, batch, head, head)
-        total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
-        told_nee, offset_n1e = self._token_mlp(pooled_hbee, total_hb1e, scale)
-        mixed_nle = torch.baddbmm(offset_n1e, reading_hble.flatten(0, 1), told_nee)
+        told_nee, offset_n1e = self._token_mlp(pooled_hbee, x_btd, scale)
+        reading_nle = reading_hble.flatten(0, 1)
+        if offset_n1e is None:
+            mixed_nle = torch.bmm(reading_nle, told_nee)
+        else:
+            mixed_nle = torch.baddbmm(offset_n1e, reading_nle, told_nee)
         mixed_blhe = mixed_nle.view(heads, batch, queries, head).permute(1, 2, 0, 3)
         joined: Tensor = self.norm(mixed_blhe.flatten(2))
         return joined
 
     def _token_mlp(
-        self, pooled_hbee: Tensor, total_hb1e: Tensor, scale: float | Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Y1' X, 1' X and 1 / n -> V2 G and b2' G, (H B, E, E) and (H B, 1, E), where G = GELU(W1' X / n).
+        self, pooled_hbee: Tensor, x_btd: Tensor, scale: float | Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Y1' X, masked X and 1 / n -> V2 G and b2' G, (H B, E, E) and (H B, 1, E).
 
-        All utterances stand side by side as columns, one product a head.
+        G = GELU(W1' X / n). All utterances stand side by side as columns, one product a head. Without a bias
+        there is no b2' G.
         """
         heads, batch, _, head = pooled_hbee.shape
-        if isinstance(scale, Tensor):
-            pooled_hbee, total_hb1e, scale = pooled_hbee * scale, total_hb1e * scale, 1.0
+        weight_hke = self.weight_out[0].mT
 
         def columns(x_hbie: Tensor) -> Tensor:
             return x_hbie.transpose(1, 2).flatten(2)
@@ -283,9 +295,14 @@ class HyperMixing(TokenMixer):
         def utterances(x_hin: Tensor) -> Tensor:
             return x_hin.view(heads, -1, batch, head).transpose(1, 2).flatten(0, 1)
 
+        if self.bias_out is None:
+            active_hkn = self.dropout(F.gelu(torch.bmm(weight_hke, columns(pooled_hbee * scale))))
+            return utterances(torch.bmm(self.weight_out[-1], active_hkn)), None
+        total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
+        if isinstance(scale, Tensor):
+            pooled_hbee, total_hb1e, scale = pooled_hbee * scale, total_hb1e * scale, 1.0
         bias_hkn = self.bias_out[0].mT * columns(total_hb1e)
-        weight_hke, pooled_hen = self.weight_out[0].mT, columns(pooled_hbee)
-        heard_hkn = torch.baddbmm(bias_hkn, weight_hke, pooled_hen, beta=scale, alpha=scale)
+        heard_hkn = torch.baddbmm(bias_hkn, weight_hke, columns(pooled_hbee), beta=scale, alpha=scale)
         active_hkn = self.dropout(F.gelu(heard_hkn))
         told_hen = torch.bmm(self.weight_out[-1], active_hkn)
         return utterances(told_hen), utterances(torch.bmm(self.bias_out[-1], active_hkn))

@@ -30,7 +30,8 @@ def _written(mixer: HyperMixing, x_td: Tensor, network: int, h: int) -> Tensor:
     rows = []
     for t in range(frames):
         hidden = F.gelu(x_td[t, columns] @ mixer.weight_in[h][:, inner] + mixer.bias_in[h, 0, inner])
-        rows.append(hidden @ mixer.weight_out[network, h] + mixer.bias_out[network, h, 0])
+        row = hidden @ mixer.weight_out[network, h]
+        rows.append(row if mixer.bias_out is None else row + mixer.bias_out[network, h, 0])
     return torch.stack(rows)
 
 

@@ -243,9 +243,9 @@ def _refuse(model: ASR) -> None:
     for mixer in (module for module in model.modules() if isinstance(module, HyperMixing)):
         size = mixer.num_heads * mixer.weight_out.shape[-1]
         dials = {"length_norm": mixer.length_norm, "positions": mixer.positions, "gate": mixer.gated}
-        found = {**dials, "hypernet_size": size}
+        found = {**dials, "out_bias": mixer.bias_out is not None, "hypernet_size": size}
         wanted = {"length_norm": "none", "positions": "sinusoid", "gate": False}
-        wanted |= {"hypernet_size": config.d_ffn}
+        wanted |= {"out_bias": True, "hypernet_size": config.d_ffn}
         if wrong := [name for name in found if found[name] != wanted[name]]:
             has = " and no ".join(f"{name} '{found[name]}'" for name in wrong)
             options = ", ".join(f"{name}: {wanted[name]}" for name in wrong)

@@ -155,6 +155,7 @@ def test_which_recipes_give_a_model_that_can_be_exported(name: str) -> None:
     [
         ({"half_rate_layers": [2, 3]}, "one rate: train with --half_rate_layers=null"),
         ({"mixer_options": {"length_norm": "none", "gate": True}}, "no gate 'True': train with"),
+        ({"mixer_options": {"length_norm": "none", "out_bias": False}}, "no out_bias 'False': train with"),
         (
             {"mixer_options": {"length_norm": "none", "positions": "convolution"}},
             "no positions 'convolution'",

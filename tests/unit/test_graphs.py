@@ -17,6 +17,7 @@ DIALS = [
     ("hypermixing", {"half_rate_layers": (2, 2)}),
     ("hypermixing", {"mixer_options": {"positions": "convolution"}}),
     ("hypermixing", {"mixer_options": {"gate": True}}),
+    ("hypermixing", {"mixer_options": {"out_bias": False, "positions": "none"}}),
 ]
 SIZES = [(3, 40), (2, 57), (4, 31)]
 

@@ -19,6 +19,7 @@ HYPERMIXING_DIALS = [
     {"positions": "none"},
     {"positions": "convolution"},
     {"gate": True},
+    {"out_bias": False, "positions": "none"},
 ]
 CASES = [(name, {}) for name in MIXERS if name != "hypermixing"] + [
     ("hypermixing", d) for d in HYPERMIXING_DIALS

@@ -48,6 +48,7 @@ DIALS = [
     {"positions": "none"},
     {"positions": "convolution"},
     {"gate": True},
+    {"out_bias": False, "positions": "none"},
 ]
 
 
