@@ -25,7 +25,8 @@ def read_recipe(hparams_file: str, overrides: Mapping[str, Any]) -> dict[str, An
     hparams_file : str
         HyperPyYAML file; ``base: !include:other.yaml`` and the keys that differ make a variant.
     overrides : mapping
-        Values that replace the file's.
+        Values that replace the file's. With another mixer the file's ``mixer_options`` are gone: they are of
+        its own.
 
     Returns
     -------
@@ -47,10 +48,13 @@ def read_recipe(hparams_file: str, overrides: Mapping[str, Any]) -> dict[str, An
         raise InputError(f"recipe {hparams_file!r} does not exist: see the files in hparams/")
     try:
         with open(hparams_file, encoding="utf-8") as stream:
-            return _flat(load_hyperpyyaml(stream)) | dict(overrides)
+            values = _flat(load_hyperpyyaml(stream))
     except (YAMLError, OSError, ValueError, TypeError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split("To suppress")[0].split())
         raise InputError(f"recipe {hparams_file!r} is not valid: {reason}") from error
+    if "mixer_options" in values and overrides.get("mixer", values.get("mixer")) != values.get("mixer"):
+        values["mixer_options"] = {}
+    return values | dict(overrides)
 
 
 def build_settings(kind: type[S], values: Mapping[str, Any], hparams_file: str) -> S:
