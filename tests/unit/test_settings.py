@@ -46,6 +46,16 @@ def test_an_override_replaces_lists_and_mappings() -> None:
     assert settings.dev_splits == [] and settings.model.mixer_options["tied"] is True
 
 
+def test_the_options_of_a_recipe_are_of_its_own_mixer() -> None:
+    paper = "hparams/hyperconformer_paper.yaml"
+    assert load_settings(paper, {"data_folder": "x"}).model.mixer_options["init"] == "speechbrain"
+    assert load_settings(paper, {"data_folder": "x", "mixer": "attention"}).model.mixer_options == {
+        "dropout": 0.0
+    }
+    given = {"data_folder": "x", "mixer": "gmlp", "mixer_options": {"max_frames": 9}}
+    assert load_settings(paper, given).model.mixer_options["max_frames"] == 9
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -88,16 +98,6 @@ def test_an_override_replaces_lists_and_mappings() -> None:
         ({"ctc_weight": 0.0, "cr_ctc_weight": 0.2}, "raise ctc_weight above 0"),
     ],
 )
-def test_the_options_of_a_recipe_are_of_its_own_mixer() -> None:
-    paper = "hparams/hyperconformer_paper.yaml"
-    assert load_settings(paper, {"data_folder": "x"}).model.mixer_options["init"] == "speechbrain"
-    assert load_settings(paper, {"data_folder": "x", "mixer": "attention"}).model.mixer_options == {
-        "dropout": 0.0
-    }
-    given = {"data_folder": "x", "mixer": "gmlp", "mixer_options": {"max_frames": 9}}
-    assert load_settings(paper, given).model.mixer_options["max_frames"] == 9
-
-
 def test_wrong_overrides_are_named(overrides: dict, message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         load_settings(MINI, overrides)
