@@ -165,11 +165,11 @@ class HyperMixing(TokenMixer):
 
     @torch.no_grad()
     def quieten(self, share: float) -> None:
-        """Scale the projection's weights, or set the norm's gain, unless the start is SpeechBrain's."""
+        """Scale the projection's weights, or let the norm's gain be no larger than the share."""
         if self.gated:
             self.project.weight *= share
-        elif self.init != "speechbrain":
-            nn.init.constant_(self.norm.weight, share)
+        else:
+            self.norm.weight.clamp_(max=share)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
