@@ -43,7 +43,7 @@ class TokenMixer(nn.Module):
         Parameters
         ----------
         share : float
-            Of what it would say, at most; identity and Fourier mixing have no such weights and stay as they are.
+            Of what it would say, at most; a mixer without such weights (identity, Fourier) stays as it is.
 
         Examples
         --------

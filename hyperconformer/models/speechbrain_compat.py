@@ -306,5 +306,6 @@ hypernet_size '32': train with --mixer_options='{length_norm: none, hypernet_siz
     theirs = {}
     for name, value in named.items():
         role, _, rest = name.partition(".")
-        theirs[f"{_INDICES[role]}.{rest}"] = value.contiguous()
+        # Nobody else's: tables of positions are kept for all.
+        theirs[f"{_INDICES[role]}.{rest}"] = value.clone(memory_format=torch.contiguous_format)
     return theirs

@@ -59,11 +59,18 @@ def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f"sinusoidal positions need an even size, got {dim}")
-    # What traces or pretends must see the arithmetic, and leave nothing behind.
-    plain = type(like) in (Tensor, nn.Parameter) and not torch.compiler.is_compiling()
-    if plain and frames * dim <= LARGEST_KEPT:
+    if frames * dim <= LARGEST_KEPT and _is_plain(like):
         return _kept(start, frames, dim, like.dtype, like.device)
     return sinusoids_at(torch.arange(start, start + frames, device=like.device), dim, like)
+
+
+def _is_plain(like: Tensor) -> bool:
+    """Whether nothing traces, transforms or captures, which must see the arithmetic and leave nothing."""
+    if type(like) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    return not (like.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 @lru_cache(maxsize=2)
@@ -99,6 +106,18 @@ def sinusoids_at(positions: Tensor, dim: int, like: Tensor) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(like.dtype)
 
 
+def _turns(frames: int, dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines that :func:`rotate` turns by, each (T, E / 2)."""
+    angles = _angles(torch.arange(frames, device=device, dtype=_position_dtype(dtype)), dim)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+@lru_cache(maxsize=2)
+def _kept_turns(frames: int, dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False):
+        return _turns(frames, dim, dtype, device)
+
+
 def rotate(x_bhte: Tensor) -> Tensor:
     """Rotary position embedding: turn each pair of features by an angle that grows with the frame.
 
@@ -129,8 +148,7 @@ def rotate(x_bhte: Tensor) -> Tensor:
     if x_bhte.shape[-1] % 2:
         raise ValueError(f"rotary positions need an even head size, got {x_bhte.shape[-1]}")
     frames, dim = x_bhte.shape[-2:]
-    positions_t = torch.arange(frames, device=x_bhte.device, dtype=_position_dtype(x_bhte.dtype))
-    angles = _angles(positions_t, dim)
-    cos, sin = angles.cos().to(x_bhte.dtype), angles.sin().to(x_bhte.dtype)
+    turns = _kept_turns if frames * dim <= LARGEST_KEPT and _is_plain(x_bhte) else _turns
+    cos, sin = turns(frames, dim, x_bhte.dtype, x_bhte.device)
     even, odd = x_bhte[..., 0::2], x_bhte[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)

@@ -8,6 +8,8 @@ from torch import nn
 
 from hyperconformer.training.run_settings import RunSettings
 
+OUTPUTS = ("ctc_head.", "decoder.out.", "head.", "out.")
+"""Where the output layers of recognisers, classifiers and language models stand."""
 # Their weights are gains and vectors of tokens, not matrices that an input is multiplied with.
 EXEMPT = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm, nn.Embedding)
 
@@ -17,7 +19,7 @@ def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optim
 
     AdamW reads and writes each once a step. With ``muon`` the matrices between the layers move by the
     orthogonalised momentum of their gradients, by steps as large as AdamW's of the same learning rate; all
-    other weights, among them tables of tokens and output layers, stay with AdamW.
+    other weights, among them tables of tokens, output layers and HyperMixing's heads, stay with AdamW.
 
     Parameters
     ----------
@@ -109,28 +111,28 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     Parameters
     ----------
     model : nn.Module
-        Where it has a ``config``, output layers are known by as many rows as there are tokens or classes.
+        A recogniser, classifier or language model of this package; of others, layers are known as output
+        layers by the same names.
 
     Returns
     -------
     list of Parameter
-        Those of two axes that decay, without output layers, each once.
+        Those of two axes that decay, without output layers, each once. The weights of HyperMixing's heads,
+        which have three and four, are not among them.
 
     Examples
     --------
     >>> len(hidden_matrices(nn.Sequential(nn.Embedding(9, 3), nn.Linear(3, 3), nn.LayerNorm(3))))
     1
     """
-    config = getattr(model, "config", None)
-    outputs = {getattr(config, name, None) for name in ("output_neurons", "num_classes")}
     exempt = {id(weight) for weight in _exempt(model)}
     return [
         weight
-        for weight in model.parameters()
+        for name, weight in model.named_parameters()
         if weight.requires_grad
         and weight.dim() == 2
         and id(weight) not in exempt
-        and weight.shape[0] not in outputs
+        and not name.startswith(OUTPUTS)
     ]
 
 

@@ -71,10 +71,13 @@ def test_a_quietened_mixer_says_less_until_it_learns(name: str) -> None:
     assert all(weight.grad is not None for weight in mixer.parameters())
 
 
-def test_the_start_of_speechbrain_is_not_quietened() -> None:
-    mixer = HyperMixing(8, 2, init="speechbrain")
+@pytest.mark.parametrize(("init", "gain"), [("centred", 0.5), ("fan", 1.0), ("speechbrain", 1.0)])
+def test_a_gain_becomes_no_larger_than_the_share(init: str, gain: float) -> None:
+    mixer = HyperMixing(8, 2, init=init)
+    mixer.quieten(1.0)
+    assert mixer.norm.weight.tolist() == [gain] * 8
     mixer.quieten(0.1)
-    assert torch.equal(mixer.norm.weight, torch.ones(8))
+    torch.testing.assert_close(mixer.norm.weight, torch.full((8,), 0.1))
 
 
 @pytest.mark.parametrize("tied", [False, True])

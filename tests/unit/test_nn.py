@@ -1,5 +1,6 @@
 """Building blocks against plain loops in float64, outputs and gradients."""
 
+import copy
 import math
 
 import pytest
@@ -38,6 +39,17 @@ def test_sinusoids_equal_the_formula_and_shift() -> None:
             assert table[t, 2 * i].item() == pytest.approx(math.sin(angle))
             assert table[t, 2 * i + 1].item() == pytest.approx(math.cos(angle))
     assert torch.equal(sinusoids(7, 3, 6, torch.zeros(1, dtype=torch.float64)), table[7:10])
+
+
+def test_tables_that_are_kept_are_nobodys_of_a_transform() -> None:
+    """A gradient of a function asks first: what it sees is not what others get."""
+
+    def height(x_t: Tensor) -> Tensor:
+        return (x_t + sinusoids(0, 11, 6, x_t)).sum() + rotate(x_t.view(1, 1, 11, 6)).sum()
+
+    torch.func.grad(height)(torch.randn(11, 6))
+    for table in (sinusoids(0, 11, 6, torch.empty(0)), rotate(torch.ones(1, 1, 11, 6))):
+        assert type(copy.deepcopy(table)) is Tensor and table.data_ptr()
 
 
 def test_half_precision_positions_are_counted_in_float32() -> None:

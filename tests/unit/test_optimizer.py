@@ -1,6 +1,7 @@
 """Which weights decay: matrices alone, in every model, each weight once."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,10 @@ def test_output_layers_and_tables_are_no_hidden_matrices() -> None:
     for layer in (model.ctc_head, model.decoder.out, model.decoder.embedding):
         assert id(layer.weight) not in hidden
     assert id(model.encoder.layers[0].mixer.out.weight) in hidden
+    # Whatever the number of tokens: as many rows make no output layer.
+    rows = model.encoder.layers[0].mixer.out.weight.shape[0]
+    same = ASR(replace(model.config, output_neurons=rows))
+    assert len(hidden_matrices(same)) == len(hidden)
 
 
 def test_a_matrix_moves_along_all_its_directions_alike() -> None:
