@@ -11,12 +11,13 @@ from hyperconformer.mixers.base import TokenMixer
 from hyperconformer.nn.depthwise import depthwise
 from hyperconformer.nn.dropout import Dropout
 from hyperconformer.nn.initialise import centre
-from hyperconformer.nn.masks import valid_lengths, zero_padding
+from hyperconformer.nn.masks import lengths_to, zero_padding
 from hyperconformer.nn.positions import sinusoids
 from hyperconformer.nn.precision import in_float16
 
 Init = Literal["centred", "fan", "speechbrain"]
 LengthNorm = Literal["mean", "sqrt", "none"]
+POWERS = {"mean": -1.0, "sqrt": -0.5, "none": 0.0}
 Positions = Literal["sinusoid", "convolution", "none"]
 CONVOLUTION_WIDTH = 15
 """Frames that a position by convolution sees."""
@@ -59,8 +60,7 @@ class HyperMixing(TokenMixer):
         What is added to the hypernetworks' input; a depthwise convolution of it tells places by what is near
         them and by the ends of the utterance.
     out_bias : bool
-        The hypernetworks' second layers have a bias (b above). Without one the mixer is
-        Y2 V2 GELU(V1' Y1' X / n), in fewer operations.
+        The second layers have a bias (b above). Without it: Y2 V2 GELU(V1' Y1' X / n).
     gate : bool
         What the norm gives is multiplied with SiLU(W x), frame by frame, and projected, which joins the heads
         once more: 2 D^2 further weights.
@@ -120,9 +120,8 @@ class HyperMixing(TokenMixer):
         self.weight_in = nn.Parameter(torch.empty(num_heads, head, networks * head))
         self.bias_in = nn.Parameter(torch.empty(num_heads, 1, networks * head))
         self.weight_out = nn.Parameter(torch.empty(networks, num_heads, head, hidden))
-        self.bias_out: nn.Parameter | None = None
-        if out_bias:
-            self.bias_out = nn.Parameter(torch.empty(networks, num_heads, 1, hidden))
+        bias_out = nn.Parameter(torch.empty(networks, num_heads, 1, hidden)) if out_bias else None
+        self.bias_out: nn.Parameter | None = bias_out
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)
         if positions == "convolution":
@@ -141,14 +140,11 @@ class HyperMixing(TokenMixer):
         head, heads, hidden = self.weight_in.shape[1], self.num_heads, self.weight_out.shape[-1]
         if self.init == "speechbrain":
             # Xavier's formula, which takes the heads of these shapes for output channels.
-            for parameter, fans in (
-                (self.weight_in, head * (head + heads)),
-                (self.weight_out, head * (hidden + heads)),
-                (self.bias_in, head + heads),
-                (self.bias_out, hidden + heads),
-            ):
-                if parameter is not None:
-                    nn.init.normal_(parameter, std=math.sqrt(2 / fans))
+            fans = {"in": head + heads, "out": hidden + heads}
+            for name, weight in self.named_parameters(recurse=False):
+                kind, _, side = name.partition("_")
+                both = fans[side] * (head if kind == "weight" else 1)
+                nn.init.normal_(weight, std=math.sqrt(2 / both))
             return
         # He before the GELU, LeCun after it; a centred column has one degree of freedom less.
         centred = self.init == "centred" and head > 1
@@ -169,7 +165,7 @@ class HyperMixing(TokenMixer):
         if self.gated:
             self.project.weight *= share
         else:
-            self.norm.weight.clamp_(max=share)
+            nn.init.constant_(self.norm.weight, min(share, 0.5 if self.init == "centred" else 1.0))
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
@@ -261,7 +257,7 @@ class HyperMixing(TokenMixer):
     ) -> Tensor:
         """The token-mixing MLP and the norm: (H, B, L, E), (H, B, T, E), masked (B, T, D) -> (B, L, D)."""
         heads, batch, queries, head = reading_hble.shape
-        scale = self._length_scale(x_btd, padding)
+        scale = lengths_to(POWERS[self.length_norm], x_btd, padding)
         if in_float16(x_btd):
             # In two halves, before and after the sum over frames: it neither overflows nor fades.
             scale = scale**0.5
@@ -283,8 +279,7 @@ class HyperMixing(TokenMixer):
     ) -> tuple[Tensor, Tensor | None]:
         """Y1' X, masked X and 1 / n -> V2 G and b2' G, (H B, E, E) and (H B, 1, E).
 
-        G = GELU(W1' X / n). All utterances stand side by side as columns, one product a head. Without a bias
-        there is no b2' G.
+        G = GELU(W1' X / n). Utterances stand side by side as columns. Without a bias there is no b2' G.
         """
         heads, batch, _, head = pooled_hbee.shape
         weight_hke = self.weight_out[0].mT
@@ -306,12 +301,3 @@ class HyperMixing(TokenMixer):
         active_hkn = self.dropout(F.gelu(heard_hkn))
         told_hen = torch.bmm(self.weight_out[-1], active_hkn)
         return utterances(told_hen), utterances(torch.bmm(self.bias_out[-1], active_hkn))
-
-    def _length_scale(self, x_btd: Tensor, padding: Tensor | None) -> float | Tensor:
-        """1 / n(T) of all utterances, or of each, shape (B, 1, 1), in the type of x."""
-        power = {"mean": -1.0, "sqrt": -0.5, "none": 0.0}[self.length_norm]
-        if padding is None and not torch.compiler.is_compiling():
-            return float(max(1, x_btd.shape[1]) ** power)
-        wide = torch.promote_types(x_btd.dtype, torch.float32)
-        lengths_b11 = valid_lengths(x_btd, padding).clamp(min=1).to(wide)[:, None, None]
-        return lengths_b11.pow(power).to(x_btd.dtype)

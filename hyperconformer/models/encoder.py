@@ -134,8 +134,7 @@ class Encoder(nn.Module):
     def quieten(self, share: float) -> None:
         """Let residual branches start with a share of their voice (Fixup's idea, arXiv 1901.09321).
 
-        With a tenth a new encoder hands its front-end's frames on almost as they are, and CTC leaves the
-        state where it answers blank to everything much sooner, at learning rates that would hold it there.
+        With a tenth CTC much sooner leaves the state where it answers blank to everything.
         """
         for layer in cast(Iterable[EncoderLayer], self.layers):
             layer.quieten(share)

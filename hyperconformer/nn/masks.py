@@ -94,3 +94,33 @@ def valid_lengths(x_btd: Tensor, padding: Tensor | None) -> Tensor:
     if padding is None:
         return torch.full((x_btd.shape[0],), x_btd.shape[1], dtype=torch.long, device=x_btd.device)
     return (~padding).sum(dim=1)
+
+
+def lengths_to(power: float, x_btd: Tensor, padding: Tensor | None) -> float | Tensor:
+    """Raise the valid lengths of utterances to a power; an empty one counts as one frame.
+
+    Parameters
+    ----------
+    power : float
+    x_btd : Tensor, shape (B, T, D)
+        Gives the lengths where nothing is padded, and the type of the result.
+    padding : Tensor, shape (B, T), bool, or None
+        True at padded frames.
+
+    Returns
+    -------
+    float or Tensor, shape (B, 1, 1)
+        A number where it is the same of all, and nothing is compiled for other lengths.
+
+    Examples
+    --------
+    >>> lengths_to(-0.5, torch.zeros(1, 4, 2), None)
+    0.5
+    >>> lengths_to(-1.0, torch.zeros(1, 3, 2), torch.tensor([[False, False, True]]))
+    tensor([[[0.5000]]])
+    """
+    if padding is None and not torch.compiler.is_compiling():
+        return float(max(1, x_btd.shape[1]) ** power)
+    wide = torch.promote_types(x_btd.dtype, torch.float32)
+    lengths_b11 = valid_lengths(x_btd, padding).clamp(min=1).to(wide)[:, None, None]
+    return lengths_b11.pow(power).to(x_btd.dtype)

@@ -59,7 +59,7 @@ def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f"sinusoidal positions need an even size, got {dim}")
-    if frames * dim <= LARGEST_KEPT and _is_plain(like):
+    if _is_plain(like) and frames * dim <= LARGEST_KEPT:
         return _kept(start, frames, dim, like.dtype, like.device)
     return sinusoids_at(torch.arange(start, start + frames, device=like.device), dim, like)
 
@@ -148,7 +148,7 @@ def rotate(x_bhte: Tensor) -> Tensor:
     if x_bhte.shape[-1] % 2:
         raise ValueError(f"rotary positions need an even head size, got {x_bhte.shape[-1]}")
     frames, dim = x_bhte.shape[-2:]
-    turns = _kept_turns if frames * dim <= LARGEST_KEPT and _is_plain(x_bhte) else _turns
+    turns = _kept_turns if _is_plain(x_bhte) and frames * dim <= LARGEST_KEPT else _turns
     cos, sin = turns(frames, dim, x_bhte.dtype, x_bhte.device)
     even, odd = x_bhte[..., 0::2], x_bhte[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
