@@ -17,6 +17,7 @@ from hyperconformer.nn.precision import in_float16
 
 Init = Literal["centred", "fan", "speechbrain"]
 LengthNorm = Literal["mean", "sqrt", "none"]
+GAINS = {"centred": 0.5, "fan": 1.0, "speechbrain": 1.0}
 POWERS = {"mean": -1.0, "sqrt": -0.5, "none": 0.0}
 Positions = Literal["sinusoid", "convolution", "none"]
 CONVOLUTION_WIDTH = 15
@@ -153,8 +154,7 @@ class HyperMixing(TokenMixer):
             nn.init.uniform_(weight, -bound, bound)
             if centred:
                 centre(weight, fan_axis)
-        if self.init == "centred":
-            nn.init.constant_(self.norm.weight, 0.5)
+        nn.init.constant_(self.norm.weight, GAINS[self.init])
         nn.init.zeros_(self.bias_in)
         if self.bias_out is not None:
             nn.init.zeros_(self.bias_out)
@@ -165,7 +165,7 @@ class HyperMixing(TokenMixer):
         if self.gated:
             self.project.weight *= share
         else:
-            nn.init.constant_(self.norm.weight, min(share, 0.5 if self.init == "centred" else 1.0))
+            nn.init.constant_(self.norm.weight, min(share, GAINS[self.init]))
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
@@ -291,13 +291,13 @@ class HyperMixing(TokenMixer):
             return x_hin.view(heads, -1, batch, head).transpose(1, 2).flatten(0, 1)
 
         if self.bias_out is None:
-            active_hkn = self.dropout(F.gelu(torch.bmm(weight_hke, columns(pooled_hbee * scale))))
-            return utterances(torch.bmm(self.weight_out[-1], active_hkn)), None
-        total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
-        if isinstance(scale, Tensor):
-            pooled_hbee, total_hb1e, scale = pooled_hbee * scale, total_hb1e * scale, 1.0
-        bias_hkn = self.bias_out[0].mT * columns(total_hb1e)
-        heard_hkn = torch.baddbmm(bias_hkn, weight_hke, columns(pooled_hbee), beta=scale, alpha=scale)
+            heard_hkn = torch.bmm(weight_hke, columns(pooled_hbee * scale))
+        else:
+            total_hb1e = self._heads(x_btd.sum(dim=1, keepdim=True))
+            if isinstance(scale, Tensor):
+                pooled_hbee, total_hb1e, scale = pooled_hbee * scale, total_hb1e * scale, 1.0
+            bias_hkn = self.bias_out[0].mT * columns(total_hb1e)
+            heard_hkn = torch.baddbmm(bias_hkn, weight_hke, columns(pooled_hbee), beta=scale, alpha=scale)
         active_hkn = self.dropout(F.gelu(heard_hkn))
-        told_hen = torch.bmm(self.weight_out[-1], active_hkn)
-        return utterances(told_hen), utterances(torch.bmm(self.bias_out[-1], active_hkn))
+        told_hen, bias = torch.bmm(self.weight_out[-1], active_hkn), self.bias_out
+        return utterances(told_hen), None if bias is None else utterances(torch.bmm(bias[-1], active_hkn))

@@ -258,9 +258,10 @@ def _refuse(model: ASR) -> None:
 def _tables(config: ModelConfig) -> dict[str, Tensor]:
     """Tables of positions as SpeechBrain's modules register them."""
     like = torch.empty(0)
-    table = sinusoids(0, _TABLE, config.d_model, like).unsqueeze(0)
+    # Copies: the tables themselves are kept for all.
+    table = sinusoids(0, _TABLE, config.d_model, like).unsqueeze(0).clone()
     if config.mixer == "hypermixing":
-        layer = sinusoids(0, _MIXER_TABLE, config.d_model, like).unsqueeze(0)
+        layer = sinusoids(0, _MIXER_TABLE, config.d_model, like).unsqueeze(0).clone()
         layers = [f"transformer.encoder.layers.{n}.mha_layer" for n in range(config.num_encoder_layers)]
         return {"transformer.positional_encoding.pe": table} | {
             f"{name}.positional_encoding.pe": layer for name in layers
@@ -306,6 +307,5 @@ hypernet_size '32': train with --mixer_options='{length_norm: none, hypernet_siz
     theirs = {}
     for name, value in named.items():
         role, _, rest = name.partition(".")
-        # Nobody else's: tables of positions are kept for all.
-        theirs[f"{_INDICES[role]}.{rest}"] = value.clone(memory_format=torch.contiguous_format)
+        theirs[f"{_INDICES[role]}.{rest}"] = value.contiguous()
     return theirs

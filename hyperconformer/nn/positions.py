@@ -59,18 +59,21 @@ def sinusoids(start: int, frames: int, dim: int, like: Tensor) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f"sinusoidal positions need an even size, got {dim}")
-    if _is_plain(like) and frames * dim <= LARGEST_KEPT:
+    if _may_keep(like, frames, dim):
         return _kept(start, frames, dim, like.dtype, like.device)
     return sinusoids_at(torch.arange(start, start + frames, device=like.device), dim, like)
 
 
-def _is_plain(like: Tensor) -> bool:
-    """Whether nothing traces, transforms or captures, which must see the arithmetic and leave nothing."""
+def _may_keep(like: Tensor, frames: int, dim: int) -> bool:
+    """Whether a table is small, and nothing traces, transforms or captures: that must see the arithmetic."""
     if type(like) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
         return False
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    return not (like.is_cuda and torch.cuda.is_current_stream_capturing())
+    if like.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    # Asked last: of a length that is traced, a size would be a promise.
+    return frames * dim <= LARGEST_KEPT
 
 
 @lru_cache(maxsize=2)
@@ -148,7 +151,7 @@ def rotate(x_bhte: Tensor) -> Tensor:
     if x_bhte.shape[-1] % 2:
         raise ValueError(f"rotary positions need an even head size, got {x_bhte.shape[-1]}")
     frames, dim = x_bhte.shape[-2:]
-    turns = _kept_turns if _is_plain(x_bhte) and frames * dim <= LARGEST_KEPT else _turns
+    turns = _kept_turns if _may_keep(x_bhte, frames, dim) else _turns
     cos, sin = turns(frames, dim, x_bhte.dtype, x_bhte.device)
     even, odd = x_bhte[..., 0::2], x_bhte[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)

@@ -134,12 +134,15 @@ def with_rates(
     >>> with_rates([], {}, "cpu", 1)
     {}
     """
-    models: dict[str, ASR] = {}
-    for one in planned:
-        if found[one.run.key].status == "ok" and one.system not in models:
-            config = load_settings(one.run.recipe, one.run.overrides).model
-            models[one.system] = MODULES[one.run.further["modules"]](config).eval().to(device)
+    systems = {one.run.key: one.system for one in planned}
+    # Any seed's run says what a system is made of.
+    runs = {one.system: one.run for one in planned if found[one.run.key].status == "ok"}
+    models = {
+        system: MODULES[run.further["modules"]](load_settings(run.recipe, run.overrides).model)
+        .eval()
+        .to(device)
+        for system, run in runs.items()
+    }
     with _threads(threads):
         rates = encoder_rates(models, (SHORT, *LENGTHS))
-    systems = {one.run.key: one.system for one in planned}
     return {key: replace(one, encoder_rates=rates.get(systems[key], {})) for key, one in found.items()}
