@@ -7,10 +7,9 @@ import numpy as np
 
 from hyperconformer.bench.contest.found import GREEDY, VALID, ContestFound, Judged
 from hyperconformer.bench.trainings.intervals import Interval, SystemScore, interval_of
-from hyperconformer.significance import RESAMPLES, Floats, drawn_rates, mean_over_drawn_runs
+from hyperconformer.significance import Floats, drawn_rates
 
 Runs = Mapping[str, Sequence[Judged]]
-_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -130,12 +129,27 @@ def score_systems(
 
 
 def _score(tests: Runs, measure: Measure, against: str) -> dict[str, SystemScore]:
-    heard = next((own[0].recordings for own in tests.values()), "")
-    tests = {system: own for system, own in tests.items() if all(one.recordings == heard for one in own)}
-    if not tests:
-        return {}
-    units = np.array([measure.units(next(iter(tests.values()))[0])], dtype=float)
+    tests = _comparable(tests)
     errors = {system: _errors(own, measure) for system, own in tests.items()}
+    return _compare(errors, _units(tests, measure), against)
+
+
+def _comparable(tests: Runs) -> Runs:
+    """Those who heard everything, and the very same as the first of them."""
+    whole = {system: own for system, own in tests.items() if not any(one.note for one in own)}
+    heard = next((own[0].recordings for own in whole.values()), "")
+    return {system: own for system, own in whole.items() if all(one.recordings == heard for one in own)}
+
+
+def _units(tests: Runs, measure: Measure) -> Sequence[float]:
+    return measure.units(next(iter(tests.values()))[0]) if tests else []
+
+
+def _compare(errors: Mapping[str, Floats], units_u: Sequence[float], against: str) -> dict[str, SystemScore]:
+    """Compare by errors, each (runs, recordings), of so many units."""
+    if not errors:
+        return {}
+    units = np.array([units_u], dtype=float)
     drawn = dict(zip(errors, drawn_rates(list(errors.values()), units), strict=True))
     values = {system: rows.sum(axis=1) / units.sum() for system, rows in errors.items()}
     means = {system: float(own.mean()) for system, own in values.items()}
@@ -169,7 +183,7 @@ def score_joined(
     Returns
     -------
     dict of str to SystemScore
-        Without systems that could not hear all recordings of that length.
+        Without systems that could not hear all recordings of that length. Utterances are drawn, as of tests.
 
     Examples
     --------
@@ -177,8 +191,7 @@ def score_joined(
     {}
     """
     tests = {system: [one.joined[length] for one in own] for system, own in runs.items()}
-    whole = {system: own for system, own in tests.items() if not any(one.note for one in own)}
-    return _score(whole, rate_measure(rate, "joined", GREEDY), against)
+    return _score(tests, rate_measure(rate, "joined", GREEDY), against)
 
 
 def score_growth(
@@ -186,7 +199,7 @@ def score_growth(
 ) -> dict[str, SystemScore]:
     """Compare by how much an error rate grows from short recordings to long ones of the same utterances.
 
-    Recordings of both lengths are drawn each for themselves, runs together.
+    Utterances are drawn, each with its errors in the short recording and in the long one.
 
     Parameters
     ----------
@@ -198,40 +211,23 @@ def score_growth(
     Returns
     -------
     dict of str to SystemScore
+        Without systems that could not hear all recordings of both lengths.
 
     Examples
     --------
     >>> score_growth({}, "WER", ("15", "120"), "ours")
     {}
     """
-    measure, drawn, values = rate_measure(rate, "joined", GREEDY), {}, {}
-    for number, (system, own) in enumerate(runs.items()):
-        tests = [[one.joined[length] for one in own] for length in lengths]
-        if any(one.note for of_length in tests for one in of_length):
-            continue
-        short, long = (_run_rates(of_length, measure) for of_length in tests)
-        drawn[system] = mean_over_drawn_runs(long - short, np.random.default_rng((_SEED, number)))
-        rates = [
-            np.array([sum(measure.errors(one)) / sum(measure.units(one)) for one in of_length])
-            for of_length in tests
-        ]
-        values[system] = rates[1] - rates[0]
-    scores = {}
-    for system, own_values in values.items():
-        mean, ahead = float(own_values.mean()), None
-        if against in drawn and system != against:
-            ahead = interval_of(mean - float(values[against].mean()), drawn[system] - drawn[against])
-        scores[system] = SystemScore(tuple(own_values.tolist()), interval_of(mean, drawn[system]), ahead)
-    return scores
-
-
-def _run_rates(own: Sequence[Judged], measure: Measure) -> Floats:
-    """Every run's rate in every draw of recordings, the same draws for every system: (draws, runs)."""
-    errors, units = _errors(own, measure), np.array(measure.units(own[0]), dtype=float)
-    generator = np.random.default_rng((_SEED, len(units)))
-    drawn = generator.multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)
-    rates: Floats = (drawn @ errors.T) / (drawn @ units)[:, None]
-    return rates
+    measure = rate_measure(rate, "joined", GREEDY)
+    # Of each system all runs at the one length, then all at the other.
+    tests = _comparable(
+        {system: [one.joined[length] for length in lengths for one in own] for system, own in runs.items()}
+    )
+    grown = {}
+    for system, of_both in tests.items():
+        short, long = np.split(_errors(of_both, measure), 2)
+        grown[system] = long - short
+    return _compare(grown, _units(tests, measure), against)
 
 
 def clearly(interval: Interval | None) -> str:

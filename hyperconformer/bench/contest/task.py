@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hyperconformer.bench.contest.found import GREEDY, VALID, Judged
+from hyperconformer.bench.contest.joined import orders_of
 from hyperconformer.bench.contest.testing import count_errors, hear_joined
 from hyperconformer.bench.gauges import process_peak
 from hyperconformer.bench.upstream_asr import UpstreamASR
@@ -150,7 +151,10 @@ class ContestTask(ASRTask):
         splits |= {name: self._tested(brain, data, name, spoken) for name, spoken in tests.items()}
         model = brain.model.eval()
         every = [one for spoken in tests.values() for one in spoken]
-        joined = {f"{long:g}": hear_joined(model, data.tokenizer, every, long) for long in self.lengths}
+        orders = orders_of(every, max(self.lengths))
+        joined = {
+            f"{long:g}": hear_joined(model, data.tokenizer, every, long, orders) for long in self.lengths
+        }
         return {
             **environment(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import jiwer
 import torch
 
-from hyperconformer.bench.contest.found import GREEDY, Judged
-from hyperconformer.bench.contest.joined import as_one, join, read_joined
+from hyperconformer.bench.contest.found import GREEDY, Judged, together
+from hyperconformer.bench.contest.joined import join, read_joined, share_out
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.decoding.greedy_logits import greedy_search
 from hyperconformer.models.asr import ASR
@@ -72,7 +72,9 @@ def _character_edits(row: UtteranceScore) -> int:
     return int(found.substitutions + found.deletions + found.insertions)
 
 
-def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance], seconds: float) -> Judged:
+def hear_joined(
+    model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance], seconds: float, orders: int = 1
+) -> Judged:
     """Join utterances, hear each recording in one pass of the encoder, and follow CTC's best path.
 
     Parameters
@@ -83,11 +85,14 @@ def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance
     utterances : sequence of Utterance
     seconds : float
         A recording's greatest length.
+    orders : int
+        In how many orders they are joined.
 
     Returns
     -------
     Judged
-        Without anything but a note, where the model cannot hear a recording of such a length.
+        Errors of every utterance, all orders together, so that lengths are compared utterance by utterance.
+        Nothing but a note, where the model cannot hear a recording of such a length.
 
     Examples
     --------
@@ -95,19 +100,28 @@ def hear_joined(model: ASR, tokenizer: Tokenizer, utterances: Sequence[Utterance
     >>> hear_joined(SimpleNamespace(ctc_head=torch.nn.Linear(1, 1)), None, [], 15.0).note
     'nothing to hear'
     """
-    device = next(model.ctc_head.parameters()).device
-    pairs = []
-    for number, recording in enumerate(join(utterances, seconds)):
-        samples = torch.from_numpy(read_joined(recording))[None].to(device)
-        try:
-            with torch.inference_mode():
-                features = model.features(samples, torch.tensor([samples.shape[1]], device=device))
-                [found] = greedy_search(model.ctc_head, *model.encode_features(*features))
-        except (RuntimeError, AssertionError) as error:
-            # Some systems are made for a greatest length, or need more memory than there is.
-            said = (str(error) or "no message").splitlines()[0]
-            return Judged(note=f"{samples.shape[1] / SAMPLE_RATE:.1f} s: {said}")
-        pairs.append((as_one(recording, number), tokenizer.decode(found.tokens)))
-    if not pairs:
+    if not utterances:
         return Judged(note="nothing to hear")
-    return count_errors({GREEDY: pairs}, f"joined to {seconds:g} s")
+    heard = []
+    for order in range(orders):
+        pairs: list[tuple[Utterance, str]] = []
+        for recording in join(utterances, seconds, order):
+            samples = torch.from_numpy(read_joined(recording))[None]
+            try:
+                words = _greedy_words(model, tokenizer, samples)
+            except (RuntimeError, AssertionError) as error:
+                # Some systems are made for a greatest length, or need more memory than there is.
+                said = (str(error) or "no message").splitlines()[0]
+                return Judged(note=f"{samples.shape[1] / SAMPLE_RATE:.1f} s: {said}")
+            pairs += share_out(recording, words)
+        heard.append(count_errors({GREEDY: pairs}, f"joined to {seconds:g} s"))
+    return together(heard)
+
+
+@torch.inference_mode()
+def _greedy_words(model: ASR, tokenizer: Tokenizer, samples: torch.Tensor) -> str:
+    """CTC's best path through one recording, (1, samples)."""
+    device = next(model.ctc_head.parameters()).device
+    features = model.features(samples.to(device), torch.tensor([samples.shape[1]], device=device))
+    [found] = greedy_search(model.ctc_head, *model.encode_features(*features))
+    return tokenizer.decode(found.tokens)
