@@ -13,6 +13,7 @@ from hyperconformer.bench.cases import THEIR_MIXERS, UPSTREAM, Case, Recipe, Siz
 from hyperconformer.data.manifest import read_manifest
 from hyperconformer.data.pipeline import Batch, Loader, collate
 from hyperconformer.errors import InputError
+from hyperconformer.models.config import with_mixer
 from hyperconformer.text import Tokenizer
 from hyperconformer.training.corpus import make_tokenizer, prepare_manifests, trainable
 from hyperconformer.training.settings import AUTO, Settings, load_settings
@@ -255,9 +256,8 @@ def load(case: Case) -> Prepared:
     """
     assert case.recipe is not None
     settings = load_settings(case.recipe.file, case.recipe.values)
-    if not case.is_upstream and case.mixer != settings.model.mixer:
-        # The options are those of the recipe's own mixer.
-        settings = replace(settings, model=replace(settings.model, mixer=case.mixer, mixer_options={}))
+    if not case.is_upstream:
+        settings = replace(settings, model=with_mixer(settings.model, case.mixer))
     manifests = [settings.folder / "manifests" / f"{split}.csv" for split in settings.train_splits]
     every = [utterance for manifest in manifests for utterance in read_manifest(manifest)]
     tokenizer = Tokenizer.load(settings.folder / "save" / "tokenizer.model")

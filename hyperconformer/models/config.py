@@ -1,8 +1,8 @@
 """What a model is: the decisions that its weights depend on, readable from JSON."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, Literal, Self, TypeVar
 
 from hyperconformer.errors import check_range
 from hyperconformer.hints import expected, fits
@@ -27,6 +27,7 @@ LIMITS = {
 }
 """Least and greatest value of each size: a stranger's file is held to them before anything is allocated."""
 MOST_CHANNELS = 2**12
+M = TypeVar("M", "ModelConfig", "ClassifierConfig")
 
 
 @dataclass(frozen=True)
@@ -271,6 +272,39 @@ class ClassifierConfig(Config):
             raise ValueError(
                 f"d_model {self.d_model} must be even for sinusoidal positions, or positions none"
             )
+
+
+def with_mixer(config: M, mixer: str, options: Mapping[str, Any] | None = None, **changes: Any) -> M:
+    """Give a model a mixer; options that it had hold for the same mixer alone.
+
+    Parameters
+    ----------
+    config : ModelConfig or ClassifierConfig
+    mixer : str
+    options : mapping or None
+        Further ones.
+    **changes
+        Of other settings.
+
+    Returns
+    -------
+    ModelConfig or ClassifierConfig
+
+    Raises
+    ------
+    ValueError
+        If the mixer has no such option, or a setting cannot be.
+
+    Examples
+    --------
+    >>> tied = ModelConfig(output_neurons=30, mixer_options={"tied": True})
+    >>> with_mixer(tied, "hypermixing", {"gate": True}).mixer_options["tied"]
+    True
+    >>> with_mixer(tied, "attention").mixer_options
+    {'dropout': 0.0}
+    """
+    kept = config.mixer_options if config.mixer == mixer else {}
+    return replace(config, mixer=mixer, mixer_options={**kept, **(options or {})}, **changes)
 
 
 def _known(cls: type[Config], values: Any) -> Mapping[str, Any]:

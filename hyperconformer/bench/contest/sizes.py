@@ -1,14 +1,13 @@
 """Systems of equal size, by the width of their feed-forward networks."""
 
 import json
-from dataclasses import replace
 from functools import cache
 
 from hyperconformer.bench.contest.entries import Entry
 from hyperconformer.bench.contest.task import MODULES
 from hyperconformer.bench.trainings.sizes import Unequal, as_large, weights_of
 from hyperconformer.errors import InputError
-from hyperconformer.models.config import ModelConfig
+from hyperconformer.models.config import ModelConfig, with_mixer
 
 # How far the weights of a whole recogniser may be from the reference's.
 TOLERANCE = 0.03
@@ -78,10 +77,9 @@ def entry_config(template: ModelConfig, entry: Entry) -> ModelConfig:
     {'dropout': 0.0}
     """
     keys = {key: value for key, value in entry.keys.items() if key in ModelConfig.__dataclass_fields__}
-    kept = template.mixer_options if keys.get("mixer", template.mixer) == template.mixer else {}
-    options = {**kept, **keys.pop("mixer_options", {})}
+    mixer, options = keys.pop("mixer", template.mixer), keys.pop("mixer_options", {})
     try:
-        return replace(template, **keys, mixer_options=options)
+        return with_mixer(template, mixer, options, **keys)
     except ValueError as error:
         raise InputError(f"{entry.name}: {error}") from error
 

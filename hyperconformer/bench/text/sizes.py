@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from hyperconformer.bench.trainings.sizes import Unequal, as_large, weights_of
 from hyperconformer.errors import InputError
 from hyperconformer.mixers import MIXERS, mixer_options
 from hyperconformer.models.classifier import Classifier
-from hyperconformer.models.config import ClassifierConfig
+from hyperconformer.models.config import ClassifierConfig, with_mixer
 
 REFERENCE = "hypermixing"
 # How far the weights of a whole classifier may be from the reference's.
@@ -141,11 +141,8 @@ def system_config(template: ClassifierConfig, system: str, longest: int) -> Clas
     {'max_frames': 40}
     """
     chosen = SYSTEMS[system]
-    given = template.mixer_options if template.mixer == chosen.mixer else {}
-    options = {**mixer_options(chosen.mixer), **given, **chosen.options}
-    if "max_frames" in options:
-        options["max_frames"] = longest
-    return replace(template, mixer=chosen.mixer, mixer_options=options, pair=chosen.pair)
+    frames = {"max_frames": longest} if "max_frames" in mixer_options(chosen.mixer) else {}
+    return with_mixer(template, chosen.mixer, {**chosen.options, **frames}, pair=chosen.pair)
 
 
 def equal_config(template: ClassifierConfig, system: str, longest: int) -> ClassifierConfig:
