@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hyperconformer.bench.contest.joined import join, orders_of, share_out
+from hyperconformer.bench.contest.joined import join, orders_of
 from hyperconformer.bench.contest.testing import count_errors, hear_joined
 from hyperconformer.scoring import score
 from hyperconformer.types import Utterance
@@ -40,40 +40,51 @@ def test_joined_recordings_hold_every_utterance_once(seconds: float) -> None:
 
 def test_small_tests_are_joined_in_several_orders() -> None:
     utterances = spoken()  # 81 s
-    assert orders_of(utterances, 120.0) == 24 and orders_of(utterances * 24, 120.0) == 1
+    assert orders_of(utterances, 120.0, 16) == 24 and orders_of(utterances * 24, 120.0, 16) == 1
     assert join(utterances, 10.0, 1) != join(utterances, 10.0) == join(utterances, 10.0, 0)
 
 
-@pytest.mark.parametrize("heard", ["", "ONE", "TWO ONE TWO TEN ONE", "TEN " * 40, "ONE TWO " * 6])
-def test_what_is_shared_out_has_the_errors_of_the_whole(heard: str) -> None:
-    recording = spoken("a", 6)
-    parts = share_out(recording, heard)
-    assert [one for one, _ in parts] == recording
-    assert " ".join(words for _, words in parts).split() == heard.split()
-    whole = replace(recording[0], words=" ".join(one.words for one in recording))
-    assert score(parts, "parts").counts.edits == score([(whole, heard)], "whole").counts.edits
+class Frames:
+    """Hears samples as numbers of words, one a frame of 40 ms, and nothing after the first minute."""
+
+    frame = 640
+
+    def __init__(self) -> None:
+        self.ctc_head = torch.nn.Linear(20, 20, bias=False)
+        torch.nn.init.eye_(self.ctc_head.weight)
+
+    def features(
+        self, samples_bs: torch.Tensor, lengths_b: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return samples_bs[:, :: self.frame], (lengths_b - 1) // self.frame + 1
+
+    def encode_features(
+        self, samples_bt: torch.Tensor, frames_b: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        samples_bt = samples_bt.clone()
+        samples_bt[:, 1500:] = 0
+        return torch.nn.functional.one_hot(samples_bt.long(), 20).float(), frames_b
 
 
-def test_errors_of_joined_recordings_are_found_at_their_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every recording is heard right but for the utterance a3, of which nothing is heard."""
-    utterances = [replace(one, words=f"W{one.id} AND") for one in spoken("ab", 6)]
-    said: list[str] = []
+def test_joined_recordings_are_cut_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is heard right is right at its utterance at every length, what is not is wrong there."""
+    utterances = [replace(one, words=f"W{10 + n} W3") for n, one in enumerate(spoken("a", 9, 10.0))]
 
-    def read(recording: list[Utterance]) -> np.ndarray:
-        said.append(" ".join(one.words for one in recording if one.id != "a3"))
-        return np.zeros(16_000, np.float32)
+    def read(path: str) -> np.ndarray:
+        samples = np.zeros(int(16_000 * utterances[int(path)].seconds), np.float32)
+        # The first word at once, the other up to the end, as no alignment could know better.
+        samples[:3000], samples[-3000:] = 10 + int(path), 3
+        return samples
 
-    monkeypatch.setattr("hyperconformer.bench.contest.testing.read_joined", read)
-    monkeypatch.setattr(
-        "hyperconformer.bench.contest.testing.greedy_search", lambda *_: [SimpleNamespace(tokens=[])]
-    )
-    model = SimpleNamespace(
-        ctc_head=torch.nn.Linear(1, 1), features=lambda *_: (None,), encode_features=lambda *_: (None,)
-    )
-    tokenizer = SimpleNamespace(decode=lambda _: said[-1])
-    short, long = (hear_joined(model, tokenizer, utterances, seconds, 3) for seconds in (9.0, 120.0))
-    assert long.words == short.words == [6] * 12 and short.recordings == long.recordings
-    assert long.word_edits["greedy"] == short.word_edits["greedy"] == [0, 0, 0, 6] + [0] * 8
+    monkeypatch.setattr("hyperconformer.bench.contest.joined.read_audio", read)
+    utterances = [replace(one, path=str(n)) for n, one in enumerate(utterances)]
+    tokenizer = SimpleNamespace(decode=lambda tokens: " ".join(f"W{token}" for token in tokens))
+    short, long = (hear_joined(Frames(), tokenizer, utterances, seconds, 3) for seconds in (15.0, 120.0))
+    assert long.words == short.words == [6] * 9 and short.recordings == long.recordings
+    assert short.word_edits["greedy"] == short.character_edits["greedy"] == [0] * 9
+    # Of a minute and a half only a minute is heard, in each of three orders: three to five utterances less.
+    assert 3 * 3 * 2 <= sum(long.word_edits["greedy"]) <= 3 * 5 * 2
+    assert max(long.word_edits["greedy"]) <= 6
 
 
 def test_errors_are_those_of_scoring() -> None:
@@ -90,7 +101,8 @@ def test_errors_are_those_of_scoring() -> None:
 
 def test_a_system_that_cannot_hear_so_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "hyperconformer.bench.contest.testing.read_joined", lambda own: np.zeros(16_000, np.float32)
+        "hyperconformer.bench.contest.testing.read_joined",
+        lambda own: (np.zeros(16_000, np.float32), np.array([16_000])),
     )
 
     def refuse(*_: object) -> None:

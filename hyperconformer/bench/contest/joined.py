@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 
-import jiwer
 import numpy as np
 import numpy.typing as npt
 
@@ -13,10 +12,10 @@ from hyperconformer.data.augment import keyed_rng
 from hyperconformer.types import Utterance
 
 ENOUGH = 16
-"""Of the longest recordings: a small test is joined in several orders, until there are so many."""
+"""Recordings of the greatest length: a small test is joined in several orders, until there are so many."""
 
 
-def orders_of(utterances: Sequence[Utterance], longest: float) -> int:
+def orders_of(utterances: Sequence[Utterance], longest: float, enough: int) -> int:
     """In how many orders utterances are to be joined, for enough recordings of the greatest length.
 
     Parameters
@@ -24,6 +23,8 @@ def orders_of(utterances: Sequence[Utterance], longest: float) -> int:
     utterances : sequence of Utterance
     longest : float
         Seconds of the longest recordings.
+    enough : int
+        So many of them.
 
     Returns
     -------
@@ -32,10 +33,10 @@ def orders_of(utterances: Sequence[Utterance], longest: float) -> int:
     Examples
     --------
     >>> spoken = [Utterance(f"a{n}", 4.0, "", "a", "ONE") for n in range(150)]
-    >>> orders_of(spoken, 120.0), orders_of(spoken, 30.0)
+    >>> orders_of(spoken, 120.0, 16), orders_of(spoken, 30.0, 16)
     (4, 1)
     """
-    return max(1, math.ceil(ENOUGH * longest / max(1.0, sum(one.seconds for one in utterances))))
+    return max(1, math.ceil(enough * longest / max(1.0, sum(one.seconds for one in utterances))))
 
 
 def join(utterances: Sequence[Utterance], seconds: float, order: int = 0) -> list[list[Utterance]]:
@@ -80,7 +81,7 @@ def join(utterances: Sequence[Utterance], seconds: float, order: int = 0) -> lis
     return recordings
 
 
-def read_joined(recording: Sequence[Utterance]) -> npt.NDArray[np.float32]:
+def read_joined(recording: Sequence[Utterance]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Read the audio of utterances, end to end.
 
     Parameters
@@ -89,50 +90,18 @@ def read_joined(recording: Sequence[Utterance]) -> npt.NDArray[np.float32]:
 
     Returns
     -------
-    array, shape (samples,), float32
+    samples : array, shape (samples,), float32
+    ends : array, shape (utterances,)
+        Where each utterance ends, in samples.
 
     Examples
     --------
     >>> import soundfile
     >>> path = str(getfixture("tmp_path") / "a.wav")
     >>> soundfile.write(path, np.zeros(800), 16_000)
-    >>> len(read_joined([Utterance("a", 0.05, path, "1", "A")] * 2))
-    1600
+    >>> samples, ends = read_joined([Utterance("a", 0.05, path, "1", "A")] * 2)
+    >>> len(samples), ends.tolist()
+    (1600, [800, 1600])
     """
-    return np.concatenate([read_audio(one.path) for one in recording])
-
-
-def share_out(recording: Sequence[Utterance], heard: str) -> list[tuple[Utterance, str]]:
-    """Cut what was heard of joined utterances where they meet, by the alignment with the fewest edits.
-
-    The parts have as many wrong words together as the whole has. Words put in where two utterances meet are
-    the former's.
-
-    Parameters
-    ----------
-    recording : sequence of Utterance
-    heard : str
-
-    Returns
-    -------
-    list of (Utterance, str)
-        In the order of the recording.
-
-    Examples
-    --------
-    >>> recording = [Utterance("a", 1.0, "a.wav", "1", "ONE TWO"), Utterance("b", 2.0, "b.wav", "1", "NINE")]
-    >>> [words for _, words in share_out(recording, "ONE TOO TWO EIGHT NINE")]
-    ['ONE TOO TWO EIGHT', 'NINE']
-    """
-    [chunks] = jiwer.process_words(" ".join(one.words for one in recording), heard).alignments
-    # Where in what was heard each said word has its place.
-    places = [
-        chunk.hyp_start_idx + (0 if chunk.type == "delete" else said - chunk.ref_start_idx)
-        for chunk in chunks
-        for said in range(chunk.ref_start_idx, chunk.ref_end_idx)
-    ]
-    words, starts = heard.split(), np.cumsum([0, *(len(one.words.split()) for one in recording)])
-    cuts = [0, *(places[start] for start in starts[1:-1]), len(words)]
-    return [
-        (one, " ".join(words[start:end])) for one, (start, end) in zip(recording, pairwise(cuts), strict=True)
-    ]
+    parts = [read_audio(one.path) for one in recording]
+    return np.concatenate(parts), np.cumsum([len(part) for part in parts])

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hyperconformer.bench.contest.entries import Entry, Part
+from hyperconformer.bench.contest.joined import ENOUGH
 from hyperconformer.bench.contest.sizes import entry_config, equal_config
 from hyperconformer.bench.contest.task import LENGTHS
 from hyperconformer.bench.trainings.arguments import check_undecided
@@ -170,7 +171,7 @@ class Planner:
         overrides = {**ground.overrides, **entry.keys, **of_model, "seed": seed}
         values = {**ground.values, **overrides}
         decided = build_settings(Settings, values, f"{ground.recipe} of {entry.name}").plain()
-        further = {"modules": entry.modules, "lengths": list(LENGTHS)}
+        further = {"modules": entry.modules, "lengths": list(LENGTHS), "enough": ENOUGH}
         name = f"{ground.part}, {entry.name}, seed {seed}"
         run = Run(
             name,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hyperconformer.bench.contest.found import GREEDY, VALID, Judged
-from hyperconformer.bench.contest.joined import orders_of
+from hyperconformer.bench.contest.joined import ENOUGH, orders_of
 from hyperconformer.bench.contest.testing import count_errors, hear_joined
 from hyperconformer.bench.gauges import process_peak
 from hyperconformer.bench.upstream_asr import UpstreamASR
@@ -111,6 +111,8 @@ class ContestTask(ASRTask):
         What the recogniser is made of.
     lengths : sequence of float
         Greatest seconds of joined recordings.
+    enough : int
+        How many of the longest are to be heard at the least.
 
     Examples
     --------
@@ -128,9 +130,10 @@ class ContestTask(ASRTask):
         *,
         modules: str = OURS,
         lengths: Sequence[float] = LENGTHS,
+        enough: int = ENOUGH,
     ) -> None:
         super().__init__(settings, run_options, hparams_file)
-        self.modules, self.lengths = modules, lengths
+        self.modules, self.lengths, self.enough = modules, lengths, enough
 
     def make_model(self) -> ASR:
         """Build the recogniser of these modules."""
@@ -151,7 +154,7 @@ class ContestTask(ASRTask):
         splits |= {name: self._tested(brain, data, name, spoken) for name, spoken in tests.items()}
         model = brain.model.eval()
         every = [one for spoken in tests.values() for one in spoken]
-        orders = orders_of(every, max(self.lengths))
+        orders = orders_of(every, max(self.lengths), self.enough)
         joined = {
             f"{long:g}": hear_joined(model, data.tokenizer, every, long, orders) for long in self.lengths
         }

@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 import jiwer
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from hyperconformer.bench.contest.found import GREEDY, Judged, together
-from hyperconformer.bench.contest.joined import join, read_joined, share_out
+from hyperconformer.bench.contest.joined import join, read_joined
 from hyperconformer.constants import SAMPLE_RATE
 from hyperconformer.decoding.greedy_logits import greedy_search
 from hyperconformer.models.asr import ASR
@@ -77,6 +80,8 @@ def hear_joined(
 ) -> Judged:
     """Join utterances, hear each recording in one pass of the encoder, and follow CTC's best path.
 
+    The path is cut where the utterances meet, in time; where words suit best would be freer in longer ones.
+
     Parameters
     ----------
     model : ASR
@@ -106,22 +111,28 @@ def hear_joined(
     for order in range(orders):
         pairs: list[tuple[Utterance, str]] = []
         for recording in join(utterances, seconds, order):
-            samples = torch.from_numpy(read_joined(recording))[None]
+            samples, ends = read_joined(recording)
             try:
-                words = _greedy_words(model, tokenizer, samples)
+                words = _hear_parts(model, tokenizer, samples, ends)
             except (RuntimeError, AssertionError) as error:
                 # Some systems are made for a greatest length, or need more memory than there is.
                 said = (str(error) or "no message").splitlines()[0]
-                return Judged(note=f"{samples.shape[1] / SAMPLE_RATE:.1f} s: {said}")
-            pairs += share_out(recording, words)
+                return Judged(note=f"{len(samples) / SAMPLE_RATE:.1f} s: {said}")
+            pairs += zip(recording, words, strict=True)
         heard.append(count_errors({GREEDY: pairs}, f"joined to {seconds:g} s"))
     return together(heard)
 
 
 @torch.inference_mode()
-def _greedy_words(model: ASR, tokenizer: Tokenizer, samples: torch.Tensor) -> str:
-    """CTC's best path through one recording, (1, samples)."""
+def _hear_parts(
+    model: ASR, tokenizer: Tokenizer, samples: npt.NDArray[np.float32], ends: npt.NDArray[np.int64]
+) -> list[str]:
+    """Encode a recording in one pass, and read each of its parts from the frames of its time."""
     device = next(model.ctc_head.parameters()).device
-    features = model.features(samples.to(device), torch.tensor([samples.shape[1]], device=device))
-    [found] = greedy_search(model.ctc_head, *model.encode_features(*features))
-    return tokenizer.decode(found.tokens)
+    samples_bs = torch.from_numpy(samples)[None].to(device)
+    features = model.features(samples_bs, torch.tensor([len(samples)], device=device))
+    memory_btd, [frames] = model.encode_features(*features)
+    sizes = np.diff(np.round(ends * (int(frames) / ends[-1])).astype(int), prepend=0)
+    parts_bte = pad_sequence(memory_btd[0, :frames].split(sizes.tolist()), batch_first=True)
+    found = greedy_search(model.ctc_head, parts_bte, torch.from_numpy(sizes).to(device))
+    return [tokenizer.decode(part.tokens) for part in found]
