@@ -160,7 +160,7 @@ def _tell(contest: Contest, part: str, planned: Sequence[Planned], found: Found,
 def run_contest(
     arguments: argparse.Namespace, words: Sequence[str], machine: Mapping[str, Any], say: Say
 ) -> int:
-    """Train what was asked for, and report part by part.
+    """Train what was asked for, then report part by part.
 
     Parameters
     ----------
@@ -197,12 +197,15 @@ def run_contest(
     store = RunStore(report.folder / RUNS, ContestFound)
     launch = Launcher(report.folder / HALF_DONE, machine["threads"], child(CHILD), ContestFound)
     plans = {ground.part: contest.planner.runs(ground) for ground in contest.grounds}
+    trained: dict[str, Found] = {}
     failed = False
     with ending(launch.stop):
         for part, planned in plans.items():
-            found, wrong = train_part(part, planned, store, arguments.jobs, say, launch)
+            trained[part], wrong = train_part(part, planned, store, arguments.jobs, say, launch)
             failed |= wrong
+        # All at the end: a call that goes on where another was stopped must not tell twice what is over.
+        for part, planned in plans.items():
             say(f"{part}: measuring the encoders, nothing beside")
-            found = with_rates(planned, found, machine["device"], machine["threads"])
+            found = with_rates(planned, trained[part], machine["device"], machine["threads"])
             _tell(contest, part, planned, found, report)
     return int(failed)

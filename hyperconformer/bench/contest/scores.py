@@ -230,25 +230,27 @@ def score_growth(
     return _compare(grown, _units(tests, measure), against)
 
 
-def clearly(interval: Interval | None) -> str:
+def clearly(interval: Interval | None, against: str) -> str:
     """Say of a difference to the reference what its interval allows.
 
     Parameters
     ----------
     interval : Interval or None
         A system's rate minus the reference's.
+    against : str
+        The reference.
 
     Returns
     -------
-    {"reference better", "reference worse", "no difference shown", "not compared"}
+    str
 
     Examples
     --------
-    >>> clearly(Interval(1.0, 0.5, 1.5)), clearly(Interval(1.0, -0.5, 1.5))
-    ('reference better', 'no difference shown')
+    >>> clearly(Interval(1.0, 0.5, 1.5), "ours"), clearly(Interval(1.0, -0.5, 1.5), "ours")
+    ('ours better', 'no difference shown')
     """
     if interval is None:
         return "not compared"
     if interval.low > 0:
-        return "reference better"
-    return "reference worse" if interval.high < 0 else "no difference shown"
+        return f"{against} better"
+    return f"{against} worse" if interval.high < 0 else "no difference shown"
