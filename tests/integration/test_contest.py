@@ -96,7 +96,7 @@ def test_a_contest_is_stopped_goes_on_and_is_told(tiny_librispeech, tmp_path: Pa
         )
     sizes = [line["parameters"] for line in lines.values()]
     assert abs(sizes[1] / sizes[0] - 1) <= 0.03
-    for heading in ("", ", joined recordings", ", speed", ", verdicts"):
+    for heading in ("", ", joined recordings", ", speed", ", trainings", ", verdicts"):
         assert f"### tones, tiny{heading}" in said and f"### tones, tiny{heading}\n" in results.read_text()
     assert results.read_text().startswith("# Results\n\n## Contest\n")
     assert (output / "tones_length.svg").is_file() and (output / "tones_epochs.svg").is_file()

@@ -14,7 +14,7 @@ from hyperconformer.bench.contest.found import ContestFound, Judged
 from hyperconformer.bench.contest.plan import Ground, Planner, look_at
 from hyperconformer.bench.contest.scores import LOSS, rate_measure, score_growth, score_systems
 from hyperconformer.bench.contest.sizes import TOLERANCE, count_weights, equal_config
-from hyperconformer.bench.contest.tables import joined_table, main_table, speed_table
+from hyperconformer.bench.contest.tables import joined_table, log_table, main_table, speed_table
 from hyperconformer.bench.contest.task import MODULES
 from hyperconformer.bench.contest.verdicts import verdict_table
 from hyperconformer.bench.trainings import jobs
@@ -243,6 +243,9 @@ def test_the_report_of_made_up_runs(tmp_path: Path) -> None:
     assert joined["identity", "WER %"]["15 to 120 s"].startswith("+60.00")
     assert joined["identity", "CER %"]["that - ours"].startswith("+12.50")
     assert speed_table("### s", planned, found, "ours").rows[1] == ["identity", "80", "300", "200"]
+    logged = log_table("### t", planned, found, "ours")
+    assert logged.header[4:] == ["pass 1", "pass 2", "averaged"]
+    assert ["identity", "1", "0", "60", "3.00", "2.00", "2.00"] in logged.rows and len(logged.rows) == 7
     draw_lengths(planned, found, tmp_path, "length")
     draw_epochs(planned, found, tmp_path, "epochs")
     assert "identity" in (tmp_path / "epochs.svg").read_text() or (tmp_path / "epochs.png").stat().st_size
@@ -392,4 +395,4 @@ def test_all_recipes_of_the_contest_can_be_read() -> None:
     assert {file.name for file in FOLDER.glob("*.yaml")} == {
         "systems.yaml", "dials.yaml", "budgets.yaml", *(Path(recipe).name for recipe in RECIPES)
     }  # fmt: skip
-    assert run.TABLES.keys() == {"", "joined recordings", "speed", "verdicts"}
+    assert run.TABLES.keys() == {"", "joined recordings", "speed", "trainings", "verdicts"}

@@ -13,7 +13,14 @@ from hyperconformer.bench.contest.figures import draw_epochs, draw_lengths
 from hyperconformer.bench.contest.found import ContestFound
 from hyperconformer.bench.contest.plan import Ground, Planner, look_at
 from hyperconformer.bench.contest.speed import with_rates
-from hyperconformer.bench.contest.tables import SECTION, Found, joined_table, main_table, speed_table
+from hyperconformer.bench.contest.tables import (
+    SECTION,
+    Found,
+    joined_table,
+    log_table,
+    main_table,
+    speed_table,
+)
 from hyperconformer.bench.contest.verdicts import verdict_table
 from hyperconformer.bench.options import items
 from hyperconformer.bench.record import Origin
@@ -33,6 +40,7 @@ TABLES: dict[str, LayOut] = {
     "": main_table,
     "joined recordings": joined_table,
     "speed": speed_table,
+    "trainings": log_table,
     "verdicts": verdict_table,
 }
 """By what their headings add to the part's."""

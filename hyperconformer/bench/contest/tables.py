@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hyperconformer.bench.contest.found import ContestFound
+from hyperconformer.bench.contest.found import VALID, ContestFound
 from hyperconformer.bench.contest.scores import (
     Measure,
     measures_of,
@@ -228,4 +228,44 @@ def speed_table(heading: str, planned: Sequence[Planned], found: Found, against:
         header,
         rows,
         ["seconds of audio in a second; encoders after all trainings, one recording at a time, fp32"],
+    )
+
+
+def log_table(heading: str, planned: Sequence[Planned], found: Found, against: str) -> Table:
+    """Lay out the course of every training: validation loss after each pass, and of the averaged weights.
+
+    Parameters
+    ----------
+    heading, planned, found, against
+        As of :func:`main_table`.
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> log_table("### mini", [], {}, "ours").header
+    ['system', 'seed', 'steps', 'train s', 'averaged']
+    """
+    ended = [(one, found[one.run.key]) for one in planned if found[one.run.key].status == "ok"]
+    passes = max((len(own.epochs) for _, own in ended), default=0)
+    header = ["system", "seed", "steps", "train s", *(f"pass {number + 1}" for number in range(passes))]
+    rows = [
+        [
+            one.system,
+            str(one.number),
+            f"{own.steps:,}",
+            f"{own.train_seconds:.0f}",
+            *(f"{loss:.2f}" for loss in own.epochs),
+            *["-"] * (passes - len(own.epochs)),
+            f"{own.splits[VALID].mean_loss:.2f}",
+        ]
+        for one, own in ended
+    ]
+    return Table(
+        heading,
+        [*header, "averaged"],
+        rows,
+        ["valid loss after every pass, and of the weights that are tested"],
     )
