@@ -111,7 +111,7 @@ class ContestFound(Found):
     splits : mapping of str to Judged
         By the averaged weights; ``valid`` among them.
     joined : mapping of str to Judged
-        The test's utterances joined, by their greatest length in seconds.
+        The test's utterances as they were heard in longer recordings, by these recordings' greatest seconds.
     encoder_rates : mapping of str to float
         Seconds of audio that the encoder goes through in a second, by the recording's length in seconds;
         known when all trainings of a part are over.

@@ -123,33 +123,25 @@ def score_systems(
     >>> scores["other"].against, scores["ours"].mean.value
     (Interval(value=1.0, low=1.0, high=1.0), 1.5)
     """
-    return _score(
-        {system: [one.splits[measure.split] for one in own] for system, own in runs.items()}, measure, against
-    )
+    tests = {system: [one.splits[measure.split] for one in own] for system, own in runs.items()}
+    return _score(tests, measure, against, _errors)
 
 
-def _score(tests: Runs, measure: Measure, against: str) -> dict[str, SystemScore]:
-    tests = _comparable(tests)
-    errors = {system: _errors(own, measure) for system, own in tests.items()}
-    return _compare(errors, _units(tests, measure), against)
-
-
-def _comparable(tests: Runs) -> Runs:
-    """Those who heard everything, and the very same as the first of them."""
+def _score(
+    tests: Runs, measure: Measure, against: str, errors_of: Callable[[Sequence[Judged], Measure], Floats]
+) -> dict[str, SystemScore]:
+    """Compare those who heard everything, and the very same as the first of them."""
     whole = {system: own for system, own in tests.items() if not any(one.note for one in own)}
-    heard = next((own[0].recordings for own in whole.values()), "")
-    return {system: own for system, own in whole.items() if all(one.recordings == heard for one in own)}
-
-
-def _units(tests: Runs, measure: Measure) -> Sequence[float]:
-    return measure.units(next(iter(tests.values()))[0]) if tests else []
-
-
-def _compare(errors: Mapping[str, Floats], units_u: Sequence[float], against: str) -> dict[str, SystemScore]:
-    """Compare by errors, each (runs, recordings), of so many units."""
-    if not errors:
+    first = next((own[0] for own in whole.values()), None)
+    if first is None:
         return {}
-    units = np.array([units_u], dtype=float)
+    heard = first.recordings
+    errors = {
+        system: errors_of(own, measure)
+        for system, own in whole.items()
+        if all(one.recordings == heard for one in own)
+    }
+    units = np.array([measure.units(first)], dtype=float)
     drawn = dict(zip(errors, drawn_rates(list(errors.values()), units), strict=True))
     values = {system: rows.sum(axis=1) / units.sum() for system, rows in errors.items()}
     means = {system: float(own.mean()) for system, own in values.items()}
@@ -165,6 +157,13 @@ def _compare(errors: Mapping[str, Floats], units_u: Sequence[float], against: st
 def _errors(own: Sequence[Judged], measure: Measure) -> Floats:
     """(runs, recordings)."""
     return np.array([measure.errors(one) for one in own], dtype=float)
+
+
+def _more_errors(own: Sequence[Judged], measure: Measure) -> Floats:
+    """Of all runs at one length and then all at another, what the other has more: (runs, recordings)."""
+    short, long = np.split(_errors(own, measure), 2)
+    more: Floats = long - short
+    return more
 
 
 def score_joined(
@@ -191,7 +190,7 @@ def score_joined(
     {}
     """
     tests = {system: [one.joined[length] for one in own] for system, own in runs.items()}
-    return _score(tests, rate_measure(rate, "joined", GREEDY), against)
+    return _score(tests, rate_measure(rate, "joined", GREEDY), against, _errors)
 
 
 def score_growth(
@@ -218,16 +217,10 @@ def score_growth(
     >>> score_growth({}, "WER", ("15", "120"), "ours")
     {}
     """
-    measure = rate_measure(rate, "joined", GREEDY)
-    # Of each system all runs at the one length, then all at the other.
-    tests = _comparable(
-        {system: [one.joined[length] for length in lengths for one in own] for system, own in runs.items()}
-    )
-    grown = {}
-    for system, of_both in tests.items():
-        short, long = np.split(_errors(of_both, measure), 2)
-        grown[system] = long - short
-    return _compare(grown, _units(tests, measure), against)
+    tests = {
+        system: [one.joined[length] for length in lengths for one in own] for system, own in runs.items()
+    }
+    return _score(tests, rate_measure(rate, "joined", GREEDY), against, _more_errors)
 
 
 def clearly(interval: Interval | None, against: str) -> str:
