@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hyperconformer.training.muon import Muon
 from hyperconformer.training.run_settings import RunSettings
 
 OUTPUTS = ("ctc_head.", "decoder.out.", "head.", "out.")
@@ -17,9 +18,10 @@ EXEMPT = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNor
 def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optimizer:
     """Make what moves a model's parameters.
 
-    AdamW reads and writes each once a step. With ``muon`` the matrices between the layers move by the
-    orthogonalised momentum of their gradients, by steps as large as AdamW's of the same learning rate; all
-    other weights, among them tables of tokens, output layers and HyperMixing's heads, stay with AdamW.
+    AdamW reads and writes each once a step. With ``muon`` the matrices between the layers and those of
+    HyperMixing's heads move by the orthogonalised momentum of their gradients, by steps as large as AdamW's
+    of the same learning rate; all other weights, among them tables of tokens, output layers and kernels,
+    stay with AdamW.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optim
     --------
     >>> from hyperconformer.training.settings import load_settings
     >>> type(make_optimizer(nn.Linear(1, 1), load_settings("hparams/mini.yaml", {}))).__name__
-    'AdamW'
+    'Together'
     """
     groups = parameter_groups(model, settings.weight_decay)
     hidden = hidden_matrices(model) if settings.optimizer == "muon" else []
@@ -55,10 +57,7 @@ def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.Optim
         betas, eps = settings.adam_betas, settings.adam_eps
         optimizers.append(torch.optim.AdamW(rest, lr=settings.lr, betas=betas, eps=eps, fused=True))
     if hidden:
-        decay = settings.weight_decay
-        optimizers.append(
-            torch.optim.Muon(hidden, lr=settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(Muon(hidden, lr=settings.lr, weight_decay=settings.weight_decay))
     return optimizers[0] if len(optimizers) == 1 else Together(optimizers)
 
 
@@ -117,8 +116,8 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     Returns
     -------
     list of Parameter
-        Those of two axes that decay, without output layers, each once. The weights of HyperMixing's heads,
-        which have three and four, are not among them.
+        Those that decay, without output layers and kernels of convolutions, each once. One of more than two
+        axes holds a matrix for each head.
 
     Examples
     --------
@@ -126,13 +125,13 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     1
     """
     exempt = {id(weight) for weight in _exempt(model)}
+    for module in model.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            exempt.add(id(module.weight))
     return [
         weight
         for name, weight in model.named_parameters()
-        if weight.requires_grad
-        and weight.dim() == 2
-        and id(weight) not in exempt
-        and not name.startswith(OUTPUTS)
+        if weight.requires_grad and id(weight) not in exempt and not name.startswith(OUTPUTS)
     ]
 
 

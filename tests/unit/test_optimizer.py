@@ -14,7 +14,7 @@ from hyperconformer.models.config import ModelConfig
 from hyperconformer.training.optimizer import hidden_matrices, make_optimizer, parameter_groups
 from hyperconformer.training.settings import load_settings
 
-MUON = load_settings(str(Path(__file__).parents[2] / "hparams" / "digits.yaml"), {"optimizer": "muon"})
+MUON = load_settings(str(Path(__file__).parents[2] / "hparams" / "digits.yaml"), {})
 
 
 def tiny(mixer: str) -> ASR:
