@@ -9,8 +9,8 @@ from torch import nn
 from hyperconformer.training.muon import Muon
 from hyperconformer.training.run_settings import RunSettings
 
-OUTPUTS = ("ctc_head.", "decoder.out.", "head.", "out.")
-"""Where the output layers of recognisers, classifiers and language models stand."""
+OUTPUTS = ("ctc_head.", "decoder.out.", "head.", "out.", "seq_head.")
+"""Where output layers stand, of recognisers, classifiers and language models, and of SpeechBrain's modules."""
 # Their weights are gains and vectors of tokens, not matrices that an input is multiplied with.
 EXEMPT = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm, nn.Embedding)
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from hyperconformer.bench.upstream_asr import UpstreamASR
 from hyperconformer.mixers import MIXERS
+from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
 from hyperconformer.training.optimizer import hidden_matrices, make_optimizer, parameter_groups
@@ -105,6 +107,19 @@ def test_output_layers_and_tables_are_no_hidden_matrices() -> None:
     rows = model.encoder.layers[0].mixer.out.weight.shape[0]
     same = ASR(replace(model.config, output_neurons=rows))
     assert len(hidden_matrices(same)) == len(hidden)
+    theirs = UpstreamASR(model.config)
+    others = {id(weight) for weight in hidden_matrices(theirs)}
+    assert others and not others & {id(theirs.seq_head.weight), id(theirs.ctc_head.weight)}
+
+
+def test_heads_hold_matrices_and_convolutions_none() -> None:
+    model = tiny("hypermixing")
+    hidden = {id(weight) for weight in hidden_matrices(model)}
+    for module in model.modules():
+        if isinstance(module, HyperMixing):
+            assert {id(module.weight_in), id(module.weight_out)} <= hidden
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            assert id(module.weight) not in hidden
 
 
 def test_a_matrix_moves_along_all_its_directions_alike() -> None:
