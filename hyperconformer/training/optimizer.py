@@ -10,7 +10,7 @@ from hyperconformer.training.muon import Muon
 from hyperconformer.training.run_settings import RunSettings
 
 OUTPUTS = ("ctc_head.", "decoder.out.", "head.", "out.", "seq_head.")
-"""Where output layers stand, of recognisers, classifiers and language models, and of SpeechBrain's modules."""
+"""Where output layers stand: of recognisers, classifiers, language models and SpeechBrain's modules."""
 # Their weights are gains and vectors of tokens, not matrices that an input is multiplied with.
 EXEMPT = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm, nn.Embedding)
 
