@@ -217,6 +217,7 @@ def test_the_report_of_made_up_runs(tmp_path: Path) -> None:
     planned, found = contest_of(
         ours=marked([1] * 9, [2] * 9), identity=marked([3] * 9, [4] * 9, **worse),
         attention=marked([1] * 9, [2] * 9), speechbrain=marked([5] * 9, [5] * 9, **worse),
+        ours_form=marked([1] * 9, [2] * 9, encoder_rates={"120": 1e6}),
     )  # fmt: skip
     gone = next(key for key, one in zip(found, planned, strict=True) if one.system == "speechbrain")
     found[gone] = ContestFound(gone, "diverged", "10 steps in a row were skipped")
@@ -245,7 +246,7 @@ def test_the_report_of_made_up_runs(tmp_path: Path) -> None:
     assert speed_table("### s", planned, found, "ours").rows[1] == ["identity", "80", "300", "200"]
     logged = log_table("### t", planned, found, "ours")
     assert logged.header[4:] == ["pass 1", "pass 2", "averaged"]
-    assert ["identity", "1", "0", "60", "3.00", "2.00", "2.00"] in logged.rows and len(logged.rows) == 7
+    assert ["identity", "1", "0", "60", "3.00", "2.00", "2.00"] in logged.rows and len(logged.rows) == 9
     draw_lengths(planned, found, tmp_path, "length")
     draw_epochs(planned, found, tmp_path, "epochs")
     assert "identity" in (tmp_path / "epochs.svg").read_text() or (tmp_path / "epochs.png").stat().st_size

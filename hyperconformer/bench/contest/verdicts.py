@@ -151,8 +151,11 @@ def _faster(runs: Runs, against: str) -> list[list[str]]:
 
     rows = []
     for length in dict.fromkeys(length for own in runs.values() for length in own[0].encoder_rates):
+        # Other forms of the reference (its name and more) are no rivals.
         others = {
-            system: rate(own, length) for system, own in runs.items() if system not in (against, NO_MIXING)
+            system: rate(own, length)
+            for system, own in runs.items()
+            if system != NO_MIXING and not f"{system}-".startswith(f"{against}-")
         }
         best = max(others, key=lambda system: others[system], default="")
         # What hears no recording of that length has no rate, and is no rival.
