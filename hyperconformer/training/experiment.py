@@ -160,7 +160,7 @@ def check_same_run(settings: RunSettings) -> None:
         if key not in FREE and now[key] != value:
             raise InputError(
                 f"'{settings.folder}' was trained with {key}={value!r}, not {now[key]!r}: "
-                "give this run another --name or --output_folder, or delete that folder"
+                f"give --{key} as it was, or another --name or --output_folder, or delete that folder"
             )
 
 

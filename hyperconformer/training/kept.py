@@ -111,7 +111,7 @@ class KeptBrain(sb.Brain):
             return False
         self._check_same(found)
         self.model.load_state_dict(found.load("model", self.device))
-        self.optimizer.load_state_dict(found.load("optimizer", self.device))
+        self._load_optimizer(found)
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(found.load("scaler"))
         if self.average is not None:
@@ -123,6 +123,15 @@ class KeptBrain(sb.Brain):
         position = f"epoch {self.progress.epoch}, step {self.progress.step}"
         logger.info("Going on from %s: %s", found.path.name, position)
         return True
+
+    def _load_optimizer(self, found: Checkpoint) -> None:
+        try:
+            self.optimizer.load_state_dict(found.load("optimizer", self.device))
+        except ValueError as error:
+            raise InputError(
+                f"'{found.path}' was written by an optimizer that moved other weights ({error}): "
+                "give this run another --name, or delete that folder"
+            ) from error
 
     def _check_same(self, found: Checkpoint) -> None:
         if self.test_only:

@@ -20,12 +20,13 @@ class Muon(torch.optim.Optimizer):
 
     The same steps as ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, for weights that hold
     several matrices, too. Matrices of the same shape are orthogonalised together, which takes a GPU a tenth
-    of the kernels: the 145 weights of the 8M system have six shapes.
+    of the kernels: the 145 weights of ``hyperconformer_modern`` have six shapes.
 
     Parameters
     ----------
     params : iterable of Parameter or of dict
-        Of two or more axes, of which the last two are a matrix's and the others count matrices.
+        Of two or more axes, of which the last two are a matrix's and the others count matrices; without last
+        axes of one, as those of a convolution's kernel are.
     lr : float
     weight_decay : float
         Decoupled.
@@ -62,19 +63,20 @@ class Muon(torch.optim.Optimizer):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
-            directions = orthogonalised(self._momenta(weights, group["momentum"]))
+            momenta = self._momenta(weights, group["momentum"])
+            directions = orthogonalised([_matrices(momentum) for momentum in momenta])
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             for weight, direction in zip(weights, directions, strict=True):
-                length = 0.2 * math.sqrt(max(weight.shape[-2:]))
-                weight.add_(direction, alpha=-group["lr"] * length)
+                length = 0.2 * math.sqrt(max(direction.shape[-2:]))
+                _matrices(weight).add_(direction, alpha=-group["lr"] * length)
 
     def _momenta(self, weights: list[nn.Parameter], momentum: float) -> list[Tensor]:
         """Gradients and their means, as Nesterov looks ahead."""
         grads = [weight.grad for weight in weights if weight.grad is not None]
         for weight in weights:
             if not self.state[weight]:
-                self.state[weight]["momentum"] = torch.zeros_like(weight)
-        means = [self.state[weight]["momentum"] for weight in weights]
+                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        means = [self.state[weight]["momentum_buffer"] for weight in weights]
         torch._foreach_lerp_(means, grads, 1 - momentum)
         return list(torch._foreach_lerp(grads, means, momentum))
 
@@ -124,9 +126,18 @@ def _newton_schulz(x: Tensor) -> Tensor:
     return x.to(kind)
 
 
+def _matrices(weight: Tensor) -> Tensor:
+    while weight.dim() > 2 and weight.shape[-1] == 1:
+        weight = weight.squeeze(-1)
+    return weight
+
+
 def _bfloat16_is_fast(device: torch.device) -> bool:
     """The iteration needs no more: it finds the singular values' size, not their value."""
     if device.type == "cuda":
-        return True
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Processes on unlike processors must take the same step.
+    if torch.distributed.is_initialized():
+        return False
     has = torch.cpu.get_capabilities()
     return any(has.get(name) for name in BFLOAT16_PROCESSORS)

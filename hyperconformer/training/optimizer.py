@@ -1,15 +1,17 @@
 """The optimizer of a run, and which weights decay."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from hyperconformer.mixers.mlp import GatedMLP, MLPMixer
 from hyperconformer.training.muon import Muon
 from hyperconformer.training.run_settings import RunSettings
 
-OUTPUTS = ("ctc_head.", "decoder.out.", "head.", "out.", "seq_head.")
+OUTPUTS = ("ctc_head.", "decoder.out.", "head.weight", "out.", "seq_head.")
 """Where output layers stand: of recognisers, classifiers, language models and SpeechBrain's modules."""
 # Their weights are gains and vectors of tokens, not matrices that an input is multiplied with.
 EXEMPT = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm, nn.Embedding)
@@ -116,18 +118,16 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     Returns
     -------
     list of Parameter
-        Those that decay, without output layers and kernels of convolutions, each once. One of more than two
-        axes holds a matrix for each head.
+        Those that decay, without output layers, tables of positions and kernels of more than a frame, each
+        once. One of more than two axes holds a matrix for each head. Matrices that stand side by side in one
+        weight, as queries and keys do, move as one.
 
     Examples
     --------
     >>> len(hidden_matrices(nn.Sequential(nn.Embedding(9, 3), nn.Linear(3, 3), nn.LayerNorm(3))))
     1
     """
-    exempt = {id(weight) for weight in _exempt(model)}
-    for module in model.modules():
-        if isinstance(module, nn.modules.conv._ConvNd):
-            exempt.add(id(module.weight))
+    exempt = {id(weight) for weight in (*_exempt(model), *_kernels_and_positions(model))}
     return [
         weight
         for name, weight in model.named_parameters()
@@ -181,3 +181,14 @@ def _exempt(model: nn.Module) -> Iterator[nn.Parameter]:
         for name, weight in module.named_parameters(recurse=False):
             if "bias" in name or weight.dim() < 2 or isinstance(module, EXEMPT):
                 yield weight
+
+
+def _kernels_and_positions(model: nn.Module) -> Iterator[Tensor]:
+    for module in model.modules():
+        # A kernel of one frame over all channels is a matrix.
+        if isinstance(module, nn.modules.conv._ConvNd):
+            if module.groups > 1 or math.prod(module.kernel_size) > 1:
+                yield module.weight
+        # Most of these rows get no gradient, as few inputs are that long.
+        elif isinstance(module, MLPMixer | GatedMLP):
+            yield from module.parameters(recurse=False)

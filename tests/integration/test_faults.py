@@ -247,12 +247,17 @@ def test_a_debugging_run_does_not_write_over_a_real_one(corpus, tmp_path) -> Non
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-def test_a_run_does_not_go_on_with_other_data_precision_or_optimizer(corpus, tmp_path) -> None:
+def test_a_run_does_not_go_on_with_other_data_precision_or_optimizer(corpus, tmp_path, monkeypatch) -> None:
     out = run(corpus, tmp_path / "out", "--number_of_epochs=1")
     with pytest.raises(InputError, match="was trained in fp32, not bf16: give --precision=fp32"):
         run(corpus, out, "--precision=bf16")
     with pytest.raises(InputError, match="was trained with optimizer='muon', not 'adamw'"):
         run(corpus, out, "--optimizer=adamw")
+    with monkeypatch.context() as patch:
+        moved = "hyperconformer.training.optimizer.hidden_matrices"
+        patch.setattr(moved, lambda model: [model.ctc_head.weight])
+        with pytest.raises(InputError, match="was written by an optimizer that moved other weights"):
+            run(corpus, out)
     transcript = corpus / "train-tiny" / "10" / "1" / "10-1.trans.txt"
     transcript.write_text(transcript.read_text().replace("THREE", "FOUR", 1))
     with pytest.raises(InputError, match="the training data is not what .* began with"):

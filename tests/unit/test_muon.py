@@ -51,5 +51,12 @@ def test_weights_without_a_gradient_stay_and_zeros_do_no_harm() -> None:
     still, zero = drawn([(3, 4), (3, 4)])
     zero.grad = torch.zeros_like(zero)
     before = [weight.detach().clone() for weight in (still, zero)]
-    Muon([still, zero], lr=0.1).step()
-    assert torch.equal(still, before[0]) and torch.equal(zero, before[1])
+    Muon([still, zero], lr=0.1, weight_decay=0.1).step()
+    assert torch.equal(still, before[0]) and torch.equal(zero, 0.99 * before[1])
+
+
+def test_a_kernel_of_one_frame_moves_as_its_matrix() -> None:
+    (matrix,), (kernel,) = drawn([(6, 4)]), drawn([(6, 4, 1)])
+    for optimizer, weight in ((Muon([matrix], lr=0.1), matrix), (Muon([kernel], lr=0.1), kernel)):
+        moved(optimizer, [weight])
+    assert torch.equal(kernel[..., 0], matrix)

@@ -13,6 +13,7 @@ from hyperconformer.mixers import MIXERS
 from hyperconformer.mixers.hypermixing import HyperMixing
 from hyperconformer.models.asr import ASR
 from hyperconformer.models.config import ModelConfig
+from hyperconformer.models.language_model import LanguageModel, LanguageModelConfig
 from hyperconformer.training.optimizer import hidden_matrices, make_optimizer, parameter_groups
 from hyperconformer.training.settings import load_settings
 
@@ -110,6 +111,22 @@ def test_output_layers_and_tables_are_no_hidden_matrices() -> None:
     theirs = UpstreamASR(model.config)
     others = {id(weight) for weight in hidden_matrices(theirs)}
     assert others and not others & {id(theirs.seq_head.weight), id(theirs.ctc_head.weight)}
+    # A kernel of one frame is a matrix.
+    assert id(theirs.transformer.encoder.layers[0].convolution_module.bottleneck[0].weight) in others
+
+
+def test_the_layer_before_a_language_models_output_is_hidden() -> None:
+    config = LanguageModelConfig(output_neurons=9, d_model=8, nhead=2, d_ffn=16, num_layers=1, norm="after")
+    model = LanguageModel(config)
+    hidden = {id(weight) for weight in hidden_matrices(model)}
+    assert id(model.head[0].weight) in hidden and id(model.out.weight) not in hidden
+
+
+@pytest.mark.parametrize("mixer", ["mlp", "gmlp"])
+def test_tables_of_positions_are_no_matrices(mixer: str) -> None:
+    model = tiny(mixer)
+    rows = max(weight.shape[0] for weight in model.encoder.layers[0].mixer.parameters())
+    assert rows > 100 and all(max(weight.shape) < 100 for weight in hidden_matrices(model))
 
 
 def test_heads_hold_matrices_and_convolutions_none() -> None:
